@@ -1,0 +1,3 @@
+"""Melipona: a swarm of persistent coding agents on your own machines."""
+
+__version__ = "0.1.0"

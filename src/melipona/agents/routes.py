@@ -1,0 +1,105 @@
+"""Agents over HTTP: the registry, the verbs, the settings of one agent (LC-1, D-25)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from melipona.agents.service import Agents as AgentsService
+from melipona.ids import AgentName, agent_name
+from melipona.views.agents import AgentDetail, Agents
+from melipona.views.request import Asker
+
+VERBS = ("start", "stop", "restart", "pause", "resume", "destroy", "purge")
+
+
+class Roster(Protocol):
+    """Shows agents with the states that are derived elsewhere."""
+
+    async def all(self, *, gone: bool = False) -> dict[str, Any]:
+        """Every agent; tombstones too with `gone`."""
+        ...
+
+    async def one(self, name: str) -> AgentDetail:
+        """One agent, tombstones included."""
+        ...
+
+
+class NewAgent(BaseModel):
+    """An agent to be made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="1 to 32 of a-z, 0-9 and dash.")
+    engine: str = Field(description="`claude` or `playbook`.")
+    role: Literal["worker", "manager"] = "worker"
+    model: str | None = Field(default=None, max_length=200)
+    playbook: str | None = Field(default=None, description="The text of a playbook file, for the engine of that name.")
+    budget_usd: float | None = Field(default=None, ge=0, description="A day; 0 means no limit, null the default.")
+    turns_per_hour: int | None = Field(default=None, ge=0, description="0 means no limit, null the default.")
+    send_allow: list[str] | None = Field(default=None, description="Names it may write to; null means everybody.")
+
+
+class Changes(BaseModel):
+    """Changes of an agent; what is absent stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(default=None, max_length=200)
+    playbook: str | None = None
+    budget_usd: float | None = Field(default=None, ge=0)
+    turns_per_hour: int | None = Field(default=None, ge=0)
+    send_allow: list[str] | None = None
+    role: Literal["worker", "manager"] | None = None
+
+
+def agent_routes(agents: AgentsService, roster: Roster, check_playbook: Callable[[str], object]) -> APIRouter:
+    """The routes of this room. `check_playbook` raises Invalid for a text that is no playbook (D-27)."""
+    router = APIRouter(tags=["agents"])
+
+    @router.get("/agents", response_model=Agents)
+    async def every_agent(gone: bool = False) -> Any:
+        """Every agent by name; destroyed ones whose files are kept too with `gone`."""
+        return await roster.all(gone=gone)
+
+    @router.get("/agents/{name}", response_model=AgentDetail)
+    async def one(name: str) -> Any:
+        """One agent."""
+        return await roster.one(name)
+
+    @router.post("/agents", status_code=201, response_model=AgentDetail)
+    async def create(new: NewAgent, by: Asker) -> Any:
+        """Make an agent. It starts no process before there is mail for it."""
+        options = new.model_dump(exclude={"name", "engine"}, exclude_unset=True)
+        if new.playbook is not None:
+            check_playbook(new.playbook)
+        await agents.create(by, agent_name(new.name), new.engine, **options)
+        return await roster.one(new.name)
+
+    @router.patch("/agents/{name}", response_model=AgentDetail)
+    async def change(name: str, changes: Changes, by: Asker) -> Any:
+        """Change an agent."""
+        if changes.playbook is not None:
+            check_playbook(changes.playbook)
+        await agents.set(by, agent_name(name), changes.model_dump(exclude_unset=True))
+        return await roster.one(name)
+
+    for verb in VERBS:
+        _verb(router, agents, roster, verb)
+    del every_agent, one, create, change
+    return router
+
+
+def _verb(router: APIRouter, agents: AgentsService, roster: Roster, verb: str) -> None:
+    act = getattr(agents, verb)
+
+    @router.post(f"/agents/{{name}}/{verb}", name=verb, response_model=AgentDetail | dict[str, str], status_code=202)
+    async def run(name: str, by: Asker) -> Any:
+        wanted: AgentName = agent_name(name)
+        await act(by, wanted)
+        return {"name": name} if verb in ("destroy", "purge") else await roster.one(name)
+
+    run.__doc__ = f"{verb.capitalize()} an agent. The wish is recorded; `changing` lasts until it is so."

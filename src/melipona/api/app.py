@@ -1,0 +1,94 @@
+"""The operator's application: every route, under one error handler, for both transports. Which are in it is frozen by
+a test; the gate's application has none of them (T11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from melipona.agents.routes import agent_routes
+from melipona.api.auth import Logins
+from melipona.api.guard import Guard, Transport
+from melipona.api.hive_routes import hive_routes
+from melipona.api.live import Broadcaster
+from melipona.api.login_routes import cookie_name, login_routes
+from melipona.api.metrics import Lag, metric_routes
+from melipona.api.pages import page_routes
+from melipona.api.problems import MEDIA_TYPE, handle_errors
+from melipona.api.protocol import PREFIX
+from melipona.api.roster import Roster
+from melipona.api.services import Services
+from melipona.api.turn_stream import turn_stream_routes
+from melipona.mail.routes import mail_routes
+from melipona.turns.routes import turn_routes
+from melipona.views.events import store_id
+
+DESCRIPTION = """What `mel` and the dashboard use.
+
+Every response carries `Melipona-Protocol`; clients accept older or equal numbers and refuse newer ones. Unknown fields
+and values must be ignored. Errors are RFC 9457 problem documents.
+"""
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem document.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The application and its living parts, shared by both transports."""
+
+    services: Services
+    app: FastAPI
+    logins: Logins
+    broadcaster: Broadcaster
+    lag: Lag
+
+    def guarded(self, transport: Transport) -> Guard:
+        """The application behind the guard of one transport."""
+        port = self.services.port
+        return Guard(self.app, transport, port=port, cookie=cookie_name(port), session=self.logins.session)
+
+
+async def make_api(services: Services) -> Api:
+    """Everything of the API for one life of the daemon."""
+    logins = Logins(services.store, services.clock)
+    broadcaster = Broadcaster(services.store, await services.store.read(store_id), logins)
+    lag = Lag()
+    return Api(services, create_app(services, logins, broadcaster, lag), logins, broadcaster, lag)
+
+
+def create_app(services: Services, logins: Logins, broadcaster: Broadcaster, lag: Lag) -> FastAPI:
+    """All routes. Without a guard around it nobody is anybody and every route that needs an operator fails."""
+    app = FastAPI(
+        title="Melipona",
+        version=services.version,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{PREFIX}/openapi.json",
+        redirect_slashes=False,
+    )
+    handle_errors(app)
+    roster = Roster(services)
+    for router in _rooms(services, logins, broadcaster, roster):
+        app.include_router(router, prefix=PREFIX, responses=ERRORS)
+    app.include_router(metric_routes(services, broadcaster, roster, lag))
+    app.include_router(page_routes(logins, services.port))
+    return app
+
+
+def _rooms(services: Services, logins: Logins, broadcaster: Broadcaster, roster: Roster) -> list[APIRouter]:
+    return [
+        hive_routes(services, broadcaster, roster),
+        agent_routes(services.agents, roster, services.check_playbook),
+        mail_routes(services.mail),
+        turn_routes(services.store, services.turns),
+        turn_stream_routes(services, broadcaster),
+        login_routes(services, logins),
+    ]

@@ -1,0 +1,198 @@
+"""One layer before routing that decides whether a request is heard at all, the same for every route (SECURITY.md 5).
+
+On TCP a browser may be made to speak for a stranger's page: so the Host must be ours, the Origin of everything that
+acts or streams must be ours, bodies are JSON, and only a session makes an operator. On the unix socket the peer was
+checked when it connected; a request there that carries a browser's headers came through somebody's proxy and is
+refused. Fails closed: what is not plainly right is answered here, and no route sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Literal
+
+import anyio
+
+from melipona.api.problems import problem_response
+from melipona.ids import new_id
+from melipona.principals import OperatorPrincipal
+from melipona.store.engine import request_id
+from melipona.views.request import PRINCIPAL
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+SessionCheck = Callable[[str], Awaitable[OperatorPrincipal | None]]
+Transport = Literal["socket", "tcp"]
+
+BODY_LIMIT = 1 << 20
+BODY_SECONDS = 30
+SAFE = frozenset({"GET", "HEAD"})
+OPEN_PATHS = frozenset({"/", "/login", "/healthz", "/readyz", "/api/v1/login"})
+"""What a stranger may ask for: pages without data, the login itself, whether the daemon lives."""
+OPEN_PREFIX = "/assets/"
+PAGES = frozenset({"/", "/login"})
+
+
+class _No(Exception):
+    """The answer is no."""
+
+    def __init__(self, status: int, code: str, detail: str, remedy: str = "") -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.remedy = status, code, detail, remedy
+
+
+class Guard:
+    """Wraps the application for one transport. `cookie` names the session's cookie."""
+
+    def __init__(self, app: App, transport: Transport, *, port: int, cookie: str, session: SessionCheck) -> None:
+        self._app, self._transport, self._cookie, self._session = app, transport, cookie, session
+        names = (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}")
+        self._hosts = frozenset(names) if transport == "tcp" else frozenset({"localhost"})
+        self._origins = frozenset(f"http://{name}" for name in names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError("only HTTP is served here")
+        identifier = new_id()
+        token = request_id.set(identifier)
+        try:
+            headers = _Headers(scope["headers"])
+            self._check_place(headers)
+            self._check_source(scope, headers)
+            body = await _body(scope, headers, receive)
+            scope[PRINCIPAL] = await self._principal(scope, headers)
+        except _No as no:
+            await problem_response(no.status, no.code, no.detail, no.remedy)(scope, receive, send)
+        else:
+            await self._app(scope, body, _marked(send, identifier))
+        finally:
+            request_id.reset(token)
+
+    def _check_place(self, headers: _Headers) -> None:
+        host = headers.one("host")
+        if host not in self._hosts:
+            raise _No(
+                421, "wrong_host", "this hive does not go by that name", "use the address that `mel status` shows"
+            )
+
+    def _check_source(self, scope: Scope, headers: _Headers) -> None:
+        origin, site = headers.one("origin"), headers.one("sec-fetch-site")
+        if self._transport == "socket":
+            if origin is not None or site is not None:
+                raise _No(403, "browser_on_socket", "the unix socket is not for browsers", "open the address instead")
+            return
+        acts = scope["method"] not in SAFE or _streams(scope["path"])
+        if origin is not None:
+            right = origin in self._origins
+        elif site is not None:
+            right = site == "same-origin" or (not acts and (site == "none" or _opens_page(scope, headers)))
+        else:
+            right = not acts
+        if not right:
+            raise _No(403, "foreign_origin", "the request comes from another page", "use the hive's own page or `mel`")
+
+    async def _principal(self, scope: Scope, headers: _Headers) -> OperatorPrincipal | None:
+        if self._transport == "socket":
+            return OperatorPrincipal("socket")
+        cookie = headers.cookie(self._cookie)
+        principal = await self._session(cookie) if cookie else None
+        path = scope["path"]
+        if principal is None and path not in OPEN_PATHS and not path.startswith(OPEN_PREFIX):
+            raise _No(401, "no_session", "no session, or it has ended", "run `mel login` and open the link it prints")
+        return principal
+
+
+class _Headers:
+    """The request's headers. A header that decides something must not stand there twice."""
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+
+    def one(self, name: str) -> str | None:
+        values = [value for key, value in self._raw if key == name.encode()]
+        if len(values) > 1:
+            raise _No(400, "repeated_header", f"the header {name} is given more than once")
+        return values[0].decode("latin-1") if values else None
+
+    def cookie(self, name: str) -> str | None:
+        for pair in (self.one("cookie") or "").split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name:
+                return value
+        return None
+
+
+def _streams(path: str) -> bool:
+    return path == "/api/v1/events" or path.endswith("/stream")
+
+
+def _opens_page(scope: Scope, headers: _Headers) -> bool:
+    """Somebody followed a link to one of our pages, which hold no data."""
+    return scope["path"] in PAGES and headers.one("sec-fetch-mode") == "navigate"
+
+
+async def _body(scope: Scope, headers: _Headers, receive: Receive) -> Receive:
+    """Read the whole body, at most `BODY_LIMIT`, checked to be JSON; safe methods have none."""
+    length = headers.one("content-length")
+    if length is not None and (not length.isdigit() or int(length) > BODY_LIMIT):
+        raise _too_large()
+    kind = (headers.one("content-type") or "").partition(";")[0].strip().lower()
+    if scope["method"] not in SAFE and kind not in ("", "application/json"):
+        raise _not_json()
+    if scope["method"] in SAFE:
+        if length not in (None, "0") or headers.one("transfer-encoding") is not None:
+            raise _No(400, "body_refused", f"{scope['method']} takes no body")
+        return receive
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            data = await _read(receive)
+    except TimeoutError:
+        raise _No(408, "too_slow", f"the body did not arrive within {BODY_SECONDS} s") from None
+    if data and kind != "application/json":
+        raise _not_json()
+    return _replayed(data, receive)
+
+
+async def _read(receive: Receive) -> bytes:
+    data = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _No(400, "disconnected", "the request did not arrive whole")
+        data += message.get("body", b"")
+        if len(data) > BODY_LIMIT:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return bytes(data)
+
+
+def _replayed(data: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def again() -> MutableMapping[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": data, "more_body": False}
+
+    return again
+
+
+def _marked(send: Send, identifier: str) -> Send:
+    async def with_id(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", identifier.encode())]
+        await send(message)
+
+    return with_id
+
+
+def _too_large() -> _No:
+    return _No(413, "too_large", f"a request's body is at most {BODY_LIMIT} bytes")
+
+
+def _not_json() -> _No:
+    return _No(415, "not_json", "only application/json is read here")

@@ -1,0 +1,28 @@
+"""What every response carries: the protocol's number and the headers that tell a browser to trust nothing (T25, T39).
+
+They go out with the server's own 400 and 500 answers too, because `server.py` gives them to the HTTP layer.
+"""
+
+from __future__ import annotations
+
+PROTOCOL = 1
+"""Additive fields do not change it. Clients accept older or equal numbers and refuse newer ones (ASK-4)."""
+
+PREFIX = "/api/v1"
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; require-trusted-types-for 'script'"
+)
+
+HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"melipona-protocol", str(PROTOCOL).encode()),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)

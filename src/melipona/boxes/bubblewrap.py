@@ -1,0 +1,254 @@
+"""The bubblewrap driver: boxes of this machine by kernel namespaces, for root and for an ordinary user.
+
+What a box may see is `argv.py`'s, who owns what `folders.py`'s, how root steps down `launcher.py`'s. Cost of starting:
+one short-lived Python for the launcher, one bwrap that waits outside for the box's end. The kernel is shared: an
+exploit of it that the system call filter lets through is an escape (docs: security model).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from anyio import fail_after, move_on_after, to_thread, wait_readable
+
+from melipona.boxes import identity
+from melipona.boxes.box_inits import boxes_of, init_command
+from melipona.boxes.bubblewrap_health import examine
+from melipona.boxes.cgroups import Cgroups, memory_kills, remove
+from melipona.boxes.driver import (
+    BoxRef,
+    BoxSpec,
+    BoxState,
+    Enforced,
+    Finding,
+)
+from melipona.boxes.folders import Owner
+from melipona.boxes.identity import KILL_SECONDS, Init, end_box, wait_gone
+from melipona.boxes.launch import Stage, check_owner, launch
+from melipona.boxes.limits import enforced
+from melipona.boxes.prepared import Prepared, command_line, prepare
+from melipona.boxes.programs import BoxPython
+from melipona.boxes.spec_check import check_spec
+from melipona.boxes.starting import Starting, stderr_tail
+from melipona.errors import BoxLost, BoxStartFailed
+from melipona.ids import BoxId
+
+INSIDE = Path(__file__).with_name("inside")
+"""Host folder of what lies at /opt/mel in every box: boxd, the `mel` tool, the playbook player."""
+
+START_SECONDS = 30.0
+_LEAF = "mel-"
+_MONITOR_SECONDS = 2.0
+_SCOPE_VARIABLES = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+
+
+class BubblewrapBoxDriver:
+    """Starts boxes with `bwrap`. `hive` names the data folder: only its boxes are ever swept.
+
+    `trees` is the daemon's folder for read-only trees; `etc` adds files to the boxes' /etc (managed settings, say).
+    """
+
+    name = "bubblewrap"
+
+    def __init__(
+        self,
+        *,
+        hive: str,
+        trees: Path,
+        owner: Owner,
+        etc: Mapping[str, bytes] | None = None,
+        bwrap: Path | None = None,
+        python: BoxPython | None = None,
+        inside: Path = INSIDE,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.hive = hive
+        self.owner = owner
+        self._trees = trees
+        self._etc = dict(etc or {})
+        self._given = (bwrap, python)
+        self._inside = inside
+        self._environ = dict(os.environ if environ is None else environ)
+        self.cgroups = Cgroups(environ=self._environ)
+        self._prepared: Prepared | None = None
+        self._stderr: dict[BoxId, int] = {}
+        self._why: dict[BoxId, str] = {}
+
+    async def health(self, *, deep: bool = False) -> list[Finding]:
+        return await examine(self, deep=deep)
+
+    def enforced(self) -> list[Enforced]:
+        return enforced(self.cgroups)
+
+    async def start(self, spec: BoxSpec) -> BoxRef:
+        check_owner(self.owner)
+        await to_thread.run_sync(check_spec, spec, self.owner)
+        prepared = await self.prepared()
+        return await self.start_program(spec, init_command(prepared.python.path, spec, self.hive))
+
+    async def prepared(self) -> Prepared:
+        """Find the programs and make the trees, once.
+
+        Raises:
+            BoxStartFailed: bwrap, or a Python for boxes, is missing.
+        """
+        if self._prepared is None:
+            self._prepared = await prepare(self._trees, self._inside, self._etc, self._given, self._environ)
+        return self._prepared
+
+    async def start_program(self, spec: BoxSpec, program: Sequence[str]) -> BoxRef:
+        """Start a box whose init is `program`: for `start` and for the examiner.
+
+        Raises:
+            BoxStartFailed: nothing of the box is left behind.
+        """
+        prepared = await self.prepared()
+        with Starting() as starting:
+            try:
+                with fail_after(START_SECONDS):
+                    init, leaves = await self._start(spec, prepared, program, starting)
+            except (TimeoutError, OSError) as error:
+                raise BoxStartFailed(f"box {spec.agent!r} did not start: {error}", remedy="run: mel doctor") from error
+            except BoxStartFailed as error:
+                raise BoxStartFailed(
+                    f"box {spec.agent!r} did not start: {error.message}",
+                    remedy=error.remedy or "run: mel doctor",
+                    code=error.code,
+                ) from error
+            self._forget(spec.id)
+            self._stderr[spec.id] = os.dup(starting.stderr)
+        handle = init.as_json() | {"bwrap": str(prepared.bwrap), "uid": self.owner.uid, "leaves": leaves}
+        return BoxRef(spec.id, handle)
+
+    async def inspect(self, ref: BoxRef) -> BoxState:
+        try:
+            init = Init.from_json(ref.handle)
+            return BoxState.RUNNING if identity.is_same(init) else BoxState.GONE
+        except (OSError, ValueError, KeyError, TypeError):
+            return BoxState.UNKNOWN
+
+    def is_init(self, ref: BoxRef, pid: int) -> bool:
+        try:
+            init = Init.from_json(ref.handle)
+            return init.pid == pid and identity.is_same(init)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    async def stop(self, ref: BoxRef, *, grace: timedelta) -> None:
+        try:
+            init = Init.from_json(ref.handle)
+            fd = identity.open_same(init)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BoxLost(f"box {ref.id}: cannot be told whether it runs: {error}") from error
+        if fd is not None:
+            monitor = identity.open_monitor(init)
+            try:
+                await end_box(fd, grace.total_seconds())
+            except TimeoutError as error:
+                raise BoxLost(f"box {ref.id} does not end", remedy=f"look at process {init.pid}") from error
+            finally:
+                os.close(fd)
+                await wait_gone(monitor, _MONITOR_SECONDS)
+        self._note_memory(ref)
+        await self._clear(ref)
+
+    async def ended(self, ref: BoxRef) -> None:
+        """Wait until a box is gone by itself."""
+        fd = identity.open_same(Init.from_json(ref.handle))
+        if fd is not None:
+            try:
+                await wait_readable(fd)
+            finally:
+                os.close(fd)
+
+    async def failure(self, ref: BoxRef) -> str | None:
+        """Also of a box that still runs: `out of memory` once the kernel has ended a program of it for that.
+
+        Of a box that is gone nothing is kept after this but the answer.
+        """
+        self._note_memory(ref)
+        if await self.inspect(ref) is BoxState.GONE:
+            words = stderr_tail(self._stderr[ref.id]) if ref.id in self._stderr else ""
+            if words:
+                self._why.setdefault(ref.id, f"its init ended: {words}")
+            await self._clear(ref)
+        return self._why.get(ref.id)
+
+    async def sweep(self, sockets_root: Path, known: Collection[BoxId]) -> list[str]:
+        ended: list[str] = []
+        for init, box in await to_thread.run_sync(boxes_of, self.hive, self.owner.uid):
+            if box in known:
+                continue
+            await self.stop(BoxRef(BoxId(box), init.as_json()), grace=timedelta(0))
+            ended.append(f"box {box} (process {init.pid}) that nothing names")
+        await to_thread.run_sync(remove, self.cgroups.stale(_LEAF))
+        return ended
+
+    async def _start(
+        self, spec: BoxSpec, prepared: Prepared, program: Sequence[str], starting: Starting
+    ) -> tuple[Init, list[str]]:
+        await self._launch(spec, prepared, program, starting)
+        leaves: list[str] = []
+        try:
+            init = await starting.init()
+            unit = _leaf(self.hive, spec.id)
+            leaves = self.cgroups.add(unit, init.pid, spec.limits) or self.cgroups.scope_of(init.pid, unit)
+            starting.release()
+            await starting.becomes(init, program)
+        except BaseException:
+            with move_on_after(KILL_SECONDS, shield=True):
+                await _abort(starting)
+            remove(leaves)
+            raise
+        return init, leaves
+
+    async def _launch(self, spec: BoxSpec, prepared: Prepared, program: Sequence[str], starting: Starting) -> None:
+        stage = Stage(self.owner)
+        argv = command_line(spec, prepared, stage, program, starting.descriptors)
+        prefix = [] if stage.as_root else self.cgroups.scope(spec.limits, _leaf(self.hive, spec.id))
+        env = {name: self._environ[name] for name in _SCOPE_VARIABLES if prefix and name in self._environ}
+        await to_thread.run_sync(
+            lambda: launch(argv, stage, descriptors=starting.theirs, stderr=starting.stderr, prefix=prefix, env=env)
+        )
+        starting.handed_over()
+
+    def _note_memory(self, ref: BoxRef) -> None:
+        if memory_kills(_leaves(ref)):
+            self._why[ref.id] = "out of memory"
+
+    async def _clear(self, ref: BoxRef) -> None:
+        await to_thread.run_sync(remove, _leaves(ref))
+        self._close_stderr(ref.id)
+
+    def _close_stderr(self, box: BoxId) -> None:
+        fd = self._stderr.pop(box, None)
+        if fd is not None:
+            os.close(fd)
+
+    def _forget(self, box: BoxId) -> None:
+        self._close_stderr(box)
+        self._why.pop(box, None)
+
+
+def _leaf(hive: str, box: str) -> str:
+    return f"{_LEAF}{hive[:12]}-{box}"
+
+
+def _leaves(ref: BoxRef) -> list[str]:
+    return [str(leaf) for leaf in ref.handle.get("leaves", [])]
+
+
+async def _abort(starting: Starting) -> None:
+    """End a box whose start failed or was cancelled, as far as bwrap has made one."""
+    try:
+        fd = identity.open_same(await starting.init())
+    except (BoxStartFailed, OSError):
+        return
+    if fd is not None:
+        try:
+            await end_box(fd, 0)
+        finally:
+            os.close(fd)

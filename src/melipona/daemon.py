@@ -1,0 +1,363 @@
+"""The daemon: the only wiring. Opens the store, names the concrete drivers, runs every loop in one task group.
+
+`python -m melipona.daemon --data DIR [--config FILE]` runs in the foreground. Exit codes: 0 after an orderly end, 1
+when it cannot start (with the reason on stderr), 75 when the outcome of a commit is unknown: start it again.
+SIGTERM leaves boxes running; `mel down` ends turns, boxes and daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from melipona import __version__
+from melipona.agents import store as agent_rows
+from melipona.agents.model import Agent
+from melipona.agents.service import Agents
+from melipona.agents.tools import agent_tools
+from melipona.api.listen import Listeners, listen
+from melipona.api.server import serve as serve_api
+from melipona.api.services import Facts, Services
+from melipona.boxes.bubblewrap import BubblewrapBoxDriver
+from melipona.boxes.driver import Mount
+from melipona.boxes.folders import Folders, box_owner
+from melipona.budgets.model import micro
+from melipona.budgets.prices import load_prices
+from melipona.budgets.service import Budgets
+from melipona.clock import SystemClock
+from melipona.daemon_process import hold_data, loop_factory, notify, tune
+from melipona.doctor import examine
+from melipona.engines.claude import ClaudeEngineDriver
+from melipona.engines.engine import EngineDriver
+from melipona.engines.playbook import PlaybookEngineDriver, parse_playbook
+from melipona.errors import BoxError, MeliponaError, OutcomeUnknown
+from melipona.gate.app import Gate
+from melipona.gate.listener import serve_box
+from melipona.gate.upstream import Upstream
+from melipona.ids import AgentId, EpochId
+from melipona.logs import configure
+from melipona.mail.bodies import FileBodies
+from melipona.mail.service import Mail
+from melipona.mail.tools import mail_tools
+from melipona.operations.service import Operations
+from melipona.settings import Settings, load_settings
+from melipona.store.backup import backup
+from melipona.store.engine import Store
+from melipona.store.epochs import begin_epoch, end_epoch
+from melipona.store.retention import Retention
+from melipona.store.seals import Sealer
+from melipona.tool import Tool
+from melipona.turns.adopt import Adoption
+from melipona.turns.agent_facts import Limits, Process
+from melipona.turns.keeper import Keeper
+from melipona.turns.loop import Turns, slot_cap
+from melipona.turns.model import STOPPED
+from melipona.turns.parts import RunnerParts
+from melipona.turns.slots import Slots
+from melipona.turns.station import StationParts, Stations
+from melipona.turns.status import derive, facts
+from melipona.turns.why import Look, why
+from melipona.views.events import store_id
+
+log = structlog.get_logger("daemon")
+
+Json = dict[str, Any]
+ENGINES = ("claude", "playbook")
+UNKNOWN_OUTCOME = 75
+ANEW = frozenset({"no_key", "login_expired", "engine_missing", "budget_spent", "turns_per_hour"})
+"""Troubles that a new daemon judges anew: what was missing may be there now; keys and limits are read at its start
+(D-29, D-30)."""
+
+
+def engine_drivers(environ: Mapping[str, str], *, python: str = "/usr/bin/python3") -> dict[str, EngineDriver]:
+    """Every engine there is, by name. `python` is the interpreter inside boxes."""
+    return {"claude": ClaudeEngineDriver(environ=environ), "playbook": PlaybookEngineDriver(python=python)}
+
+
+async def box_python(driver: BubblewrapBoxDriver) -> str:
+    """The interpreter's path inside boxes. Where none can be started that is told when one is, and by the doctor."""
+    try:
+        return (await driver.prepared()).python.path
+    except BoxError as error:
+        log.warning("boxes cannot be started here", error=error.message, remedy=error.remedy)
+        return "/usr/bin/python3"
+
+
+def box_driver(data: Path, settings: Settings, hive: str) -> BubblewrapBoxDriver:
+    """The box driver of the settings' choice, for one data folder."""
+    folders = Folders(data, box_owner(settings.boxes.owner_uid))
+    return BubblewrapBoxDriver(hive=hive, trees=folders.trees, owner=folders.owner)
+
+
+class Daemon:
+    """One life of a hive's daemon."""
+
+    def __init__(self, data: Path, settings: Settings, upstream: Upstream, store: Store, epoch: EpochId) -> None:
+        self.data, self.settings, self.store, self.epoch = data, settings, store, epoch
+        self.clock = store.clock
+        self.host = socket.gethostname()
+        self.upstream = upstream
+        self.folders = Folders(data, box_owner(settings.boxes.owner_uid))
+        self.mail = Mail(store, settings.mail, FileBodies(data))
+        self.operations = Operations(store, epoch, self.host)
+        self.agents = Agents(store, self.mail, settings, operations=self.operations, engines=ENGINES)
+        self.budgets = Budgets(
+            settings.budgets,
+            timezone=settings.hive.timezone,
+            prices=load_prices(settings.models.anthropic.prices_file),
+        )
+        self.slots = Slots(store, slot_cap(settings.turns.cap), epoch)
+        self.sealer = Sealer(store)
+        self.ending = asyncio.Event()
+        """Set to begin an end."""
+        self.down = False
+        """The end was asked for by `mel down`: turns and boxes end too."""
+        self.is_ready = False
+
+    async def run(self, listeners: Listeners) -> None:
+        """Serve until asked to end."""
+        driver = box_driver(self.data, self.settings, await self.store.read(store_id))
+        self.engines = engine_drivers(os.environ, python=await box_python(driver))
+        async with anyio.create_task_group() as tasks:
+            stations = Stations(self._station_parts(driver), tasks)
+            self.stations = stations
+            parts = self._runner_parts(stations)
+            self.turns = Turns(parts, self.slots, self.budgets, host=self.host)
+            self.keeper = Keeper(self.store, self.agents, stations, self.turns, self.folders, self.settings, self.clock)
+            await tasks.start(serve_api, self._services(listeners, driver), listeners)
+            self.gate = Gate(
+                self.store,
+                self._tools(),
+                self.slots,
+                self.upstream,
+                self.budgets,
+                self.settings,
+                self.clock,
+                self.epoch,
+            )
+            await self.store.write(self._account_for_older_daemons)
+            adoption = Adoption(self.store, driver, self.folders, stations, self.turns, parts, self.host)
+            await adoption.run(tasks)
+            self._start_loops(tasks)
+            self.is_ready = True
+            gc.freeze()
+            self.gate.warm()
+            notify("READY=1")
+            log.info("ready", epoch=self.epoch, port=listeners.port)
+            try:
+                await self._until_asked(tasks)
+            finally:
+                await stations.close()
+                await self.gate.aclose()
+
+    def _start_loops(self, tasks: TaskGroup) -> None:
+        tasks.start_soon(self.turns.run, tasks, name="turns")
+        tasks.start_soon(self.keeper.run, tasks, name="keeper")
+        tasks.start_soon(self.sealer.run, name="sealer")
+        tasks.start_soon(Retention(self.store, self.mail, self.settings, self.data).run, name="retention")
+
+    async def _until_asked(self, tasks: TaskGroup) -> None:
+        broken = asyncio.create_task(self.store.broken.wait())
+        asked = asyncio.create_task(self.ending.wait())
+        await asyncio.wait({broken, asked}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (broken, asked):
+            task.cancel()
+        notify("STOPPING=1")
+        self.turns.quiesce()
+        if not self.store.broken.is_set():
+            if self.down:
+                await self._end_boxes()
+            await self.store.write(end_epoch, self.epoch, why="down" if self.down else "stopped")
+            await self.sealer.finish()
+        tasks.cancel_scope.cancel()
+
+    async def _end_boxes(self) -> None:
+        """`mel down`: every turn ends and gives its mail back, every box ends."""
+        async with anyio.create_task_group() as tasks:
+            for station in self.stations.all():
+                tasks.start_soon(self._end_box, station.agent_id)
+
+    async def _end_box(self, agent: AgentId) -> None:
+        await self.turns.end_now(agent, STOPPED)
+        station = self.stations.get(agent)
+        if station is not None:
+            try:
+                await self.stations.stop(station, "down")
+            except MeliponaError as error:  # the other boxes end all the same
+                log.warning("a box could not be ended", agent=station.name, error=error.message)
+
+    def _account_for_older_daemons(self, c: Any) -> None:
+        self.operations.takeover(c)
+        self.budgets.settle_stale(c, self.epoch)
+        for agent in agent_rows.listing(c):
+            if agent.trouble in ANEW:
+                agent_rows.clear_trouble(c, agent.id)
+
+    # ---- parts -----------------------------------------------------------------------------------------------------
+
+    def _station_parts(self, driver: BubblewrapBoxDriver) -> StationParts:
+        return StationParts(
+            store=self.store,
+            driver=driver,
+            folders=self.folders,
+            settings=self.settings.boxes,
+            clock=self.clock,
+            host=self.host,
+            serve_gate=lambda sock, who: serve_box(self.gate, sock, who),
+            mounts=self._mounts,
+            crashed=lambda agent, why: self.keeper.crashed(agent, why),
+        )
+
+    def _mounts(self, agent: Agent) -> Sequence[Mount]:
+        return self.engines[agent.engine].mounts()
+
+    def _runner_parts(self, stations: Stations) -> RunnerParts:
+        return RunnerParts(
+            store=self.store,
+            stations=stations,
+            engines=self.engines,
+            settings=self.settings,
+            clock=self.clock,
+            epoch=self.epoch,
+            turns_folder=self.data / "turns",
+            grew=lambda turn: self.turns.grew(turn),
+            playbook=parse_playbook,
+            agents=self.agents,
+            mail=self.mail,
+            budgets=self.budgets,
+            has_key=self.upstream.has_key,
+        )
+
+    def _tools(self) -> list[Tool]:
+        mine = agent_tools(self.agents, self.folders, states=self._states, budget_left=self.budgets.left)
+        return [*mail_tools(self.mail), *mine]
+
+    def _services(self, listeners: Listeners, driver: BubblewrapBoxDriver) -> Services:
+        engines = list(self.engines.values())
+        return Services(
+            store=self.store,
+            settings=self.settings,
+            clock=self.clock,
+            mail=self.mail,
+            agents=self.agents,
+            turns=self.turns,
+            facts=Facts(cap=self.slots.cap, limits=self._limits, process=self._processes),
+            data=self.data,
+            version=__version__,
+            pid=os.getpid(),
+            started_at=self.clock.now(),
+            port=listeners.port,
+            why=self._why,
+            doctor=lambda: examine(self.data, driver, engines, has_key=self.upstream.has_key),
+            backup=self._backup,
+            stop=self._stop,
+            ready=lambda: None if self.is_ready else "older boxes are being accounted for",
+            gauges=self.store.gauges,
+            limits=lambda: [{"name": x.name, "binds": x.binds, "how": x.how} for x in driver.enforced()],
+            work_folder=self.folders.work,
+        )
+
+    def _limits(self) -> Limits:
+        at, budgets = self.clock.now(), self.settings.budgets
+        return Limits(
+            day=self.budgets.today(at),
+            day_ends=self.budgets.day_ends(at),
+            hive_micro_usd=micro(budgets.hive_usd_per_day),
+            agent_micro_usd=micro(budgets.agent_usd_per_day),
+            turns_per_hour=budgets.turns_per_hour,
+        )
+
+    def _processes(self) -> dict[str, Process]:
+        """What only this process knows of its agents."""
+        wanting = self.slots.wanting
+        return {
+            station.agent_id: Process(
+                link=station.link.connected,
+                tool=self.turns.tool_in_flight(station.agent_id),
+                wants_slot=station.agent_id in wanting,
+            )
+            for station in self.stations.all()
+        }
+
+    async def _why(self, subject: str) -> Json:
+        look = Look(self.clock.now(), self.slots.cap, self._limits(), self._processes(), self.settings.turns.total)
+        return (await self.store.read(why, subject, look)).as_json()
+
+    async def _backup(self, target: Path, homes: bool) -> Json:
+        await self.sealer.finish()
+        return await backup(self.data, target, homes=homes, clock=self.clock)
+
+    async def _states(self) -> dict[str, str]:
+        """Each agent's state word, for agents that look."""
+        args = (self.clock.now(), self.slots.cap)
+        found = await self.store.read(facts, *args, limits=self._limits(), process=self._processes())
+        return {known.name: derive(known, args[0]).state.value for known in found}
+
+    def _stop(self) -> None:
+        self.down = True
+        self.ending.set()
+
+
+async def serve(data: Path, settings: Settings, environ: MutableMapping[str, str]) -> int:
+    """Run a hive's daemon until it is asked to end; the exit code."""
+    upstream = Upstream.from_settings(settings.models.anthropic, environ)
+    Folders(data, box_owner(settings.boxes.owner_uid)).make_data()
+    store = await Store.open(data / "mel.db", SystemClock())
+    listeners: Listeners | None = None
+    try:
+        listeners = await listen(store, data / "run", port=settings.hive.port)
+        epoch = await store.write(begin_epoch, host=socket.gethostname(), pid=os.getpid(), version=__version__)
+        daemon = Daemon(data, settings, upstream, store, epoch)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, daemon.ending.set)
+        try:
+            await daemon.run(listeners)
+        except ExceptionGroup as failures:
+            if not store.broken.is_set():
+                raise
+            log.warning("the store is given up", errors=[str(error) for error in failures.exceptions])
+        return UNKNOWN_OUTCOME if store.broken.is_set() else 0
+    finally:
+        await upstream.aclose()
+        if listeners is not None:
+            listeners.close()
+        await store.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The daemon's command line."""
+    parser = argparse.ArgumentParser(prog="python -m melipona.daemon", description="Run a hive in the foreground.")
+    parser.add_argument("--data", type=Path, required=True, help="the data folder")
+    parser.add_argument("--config", type=Path, help="mel.toml")
+    options = parser.parse_args(argv)
+    os.umask(0o077)
+    configure(readable=sys.stderr.isatty())
+    tune()
+    data = options.data.absolute()
+    try:
+        settings = load_settings(options.config)
+        lock = hold_data(data)
+        try:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                return runner.run(serve(data, settings, os.environ))
+        finally:
+            os.close(lock)
+    except MeliponaError as error:
+        print(f"mel: {error.message}\n  {error.remedy}".rstrip(), file=sys.stderr)
+        return UNKNOWN_OUTCOME if isinstance(error, OutcomeUnknown) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Mail: messages with leases, threads, broadcasts, kicks and long bodies."""

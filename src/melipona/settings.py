@@ -1,0 +1,232 @@
+"""`mel.toml`: every setting of a hive, validated, with its default. Unknown keys are errors that suggest the right one.
+
+Each zero is defined beside its setting. Durations are seconds, sizes are bytes, money is USD.
+`docs/reference/mel-toml.md` is generated from these models.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from melipona.errors import Invalid
+
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Base of all tables: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class HiveSettings(Section):
+    """`[hive]`: who you are and where the page listens."""
+
+    name: str = Field(default="hive", description="Shown in the page's title and in `mel status`.")
+    pronouns: str = Field(
+        default="they/them", max_length=64, description="The operator's pronouns, told to agents (PR-1)."
+    )
+    port: int = Field(
+        default=0, ge=0, le=65535, description="Loopback port of the API; 0 picks a free one once and keeps it."
+    )
+    timezone: str = Field(
+        default="", description="IANA name of the operator's time zone for days; empty uses the machine's."
+    )
+
+
+class MailSettings(Section):
+    """`[mail]`: sizes, attempts, the breaker."""
+
+    body_bytes: int = Field(default=1024, ge=64, le=65536, description="Longer bodies are stored as files (OP-1).")
+    body_max_bytes: int = Field(default=1 << 20, ge=1024, le=8 << 20, description="Longer ones are refused.")
+    attempts: int = Field(default=5, ge=1, le=100, description="Failures after which a message is parked.")
+    backoff: tuple[Seconds, ...] = Field(
+        default=(5, 30, 120, 600), description="Waits between the failures of a message."
+    )
+    receive_max: Seconds = Field(default=180, le=180, description="Longest wait of `receive` (BR-3).")
+    thread_hops: Count = Field(
+        default=32, description="Hops of a thread between agents before it stops; 0 = no limit (D-21)."
+    )
+    thread_per_minute: Count = Field(
+        default=30, description="Messages a minute in a thread between agents; 0 = no limit."
+    )
+    sends_per_minute: Count = Field(default=60, description="Sends a minute of one agent; 0 = no limit.")
+    broadcasts_per_minute: Count = Field(
+        default=2, description="Broadcasts a minute of one agent; 0 = no limit (D-20)."
+    )
+    keep_days: Count = Field(default=30, description="Handled messages are deleted after this; 0 keeps them for ever.")
+
+
+class TurnSettings(Section):
+    """`[turns]`: limits of a turn."""
+
+    cap: Count = Field(default=0, description="Turns that run at once; 0 = cores x 2.")
+    total: Seconds = Field(default=7200, description="A turn's time in all; then it is interrupted; 0 = no limit.")
+    silence: Seconds = Field(default=1200, description="Without engine output or a tool in flight; 0 = no limit.")
+    interrupt_grace: Seconds = Field(default=30, description="From interrupt to kill.")
+    adopt: Seconds = Field(default=30, description="How long a restarted daemon waits for a living box to dial in.")
+    engine_idle: Seconds = Field(default=300, description="An idle engine is stopped after this.")
+    rate_limit: Seconds = Field(default=300, description="Pause after a rate limit that names no time.")
+    log_bytes: Count = Field(default=50 << 20, description="Most of a turn's log that is kept.")
+    log_days: Count = Field(default=30, description="Turn logs are deleted after this; 0 keeps them for ever.")
+
+
+class BoxSettings(Section):
+    """`[boxes]`: limits of a box (D-26 defaults). 0 = no limit, but for times."""
+
+    driver: Literal["bubblewrap"] = Field(default="bubblewrap", description="What isolates the boxes.")
+    idle: Seconds = Field(default=600, description="An idle box is stopped after this.")
+    start: Seconds = Field(default=30, description="A box must answer within this.")
+    stop_grace: Seconds = Field(default=5, description="From TERM to KILL when a box is stopped.")
+    memory_bytes: Count = Field(default=4 << 30, description="Memory of one box with everything in it.")
+    processes: Count = Field(default=512, description="Processes and threads of one box.")
+    open_files: Count = Field(default=4096, description="Open files of one process.")
+    file_size_bytes: Count = Field(default=2 << 30, description="Size of one file.")
+    tmp_bytes: int = Field(
+        default=512 << 20, ge=1 << 20, description="Size of `/tmp`, which lies in memory and counts to it."
+    )
+    disk_bytes: Count = Field(
+        default=10 << 30, description="Disk use of an agent's folders; past it its turn and box end and it is stuck."
+    )
+    inodes: Count = Field(
+        default=500_000, description="Files and folders of an agent; past it its turn and box end and it is stuck."
+    )
+    disk_sweep: Seconds = Field(default=30, gt=0, description="How often disk use of running boxes is measured.")
+    orphan_busy: Seconds = Field(
+        default=86400, gt=0, description="A box with a program ends itself without a daemon after this."
+    )
+    orphan_idle: Seconds = Field(default=900, gt=0, description="The same for a box without a program (D-3).")
+    owner_uid: int = Field(default=64000, ge=1, description="Uid of all boxes of a root daemon (D-6).")
+
+
+class BudgetSettings(Section):
+    """`[budgets]`: 0 = no limit. A day is the operator's local day."""
+
+    hive_usd_per_day: float = Field(
+        default=20.0, ge=0, description="What all agents together may spend on models a day."
+    )
+    agent_usd_per_day: float = Field(default=0.0, ge=0, description="Default for agents without a budget of their own.")
+    turns_per_hour: Count = Field(default=120, description="Turns an hour of one agent.")
+
+
+class ModelSettings(Section):
+    """`[models.anthropic]`: the upstream of model calls; the key never enters a box."""
+
+    base_url: str = Field(default="", description="As the SDK means it (without /v1); empty uses ANTHROPIC_BASE_URL.")
+    key_file: str = Field(default="", description="0600 file that holds the key; empty uses ANTHROPIC_API_KEY.")
+    allowed: tuple[str, ...] = Field(
+        default=("claude-*",), description="Models that agents may call, as shell patterns."
+    )
+    default: str = Field(default="", description="Model of agents that name none; empty leaves it to the engine.")
+    betas: tuple[str, ...] = Field(default=(), description="More `anthropic-beta` values to let through.")
+    fields: tuple[str, ...] = Field(default=(), description="More top-level request fields to let through.")
+    server_tools: tuple[str, ...] = Field(
+        default=(), description="Server tool types to let through (web_search_20250305, ...)."
+    )
+    prices_file: str = Field(default="", description="TOML that overrides the built-in price list.")
+
+
+class ModelsSettings(Section):
+    """`[models]`."""
+
+    anthropic: ModelSettings = ModelSettings()
+
+
+class GateSettings(Section):
+    """`[gate]`: caps of one agent's box (SECURITY.md T34)."""
+
+    connections: int = Field(default=16, ge=1, description="Connections of a box at once.")
+    streams: int = Field(default=4, ge=1, description="Model calls of a box at once.")
+    model_body_bytes: int = Field(default=32 << 20, ge=1024, description="Size of a request to a model.")
+    tool_body_bytes: int = Field(default=2 << 20, ge=1024, description="Size of a tool call.")
+    header_seconds: Seconds = Field(default=10, description="Within this a request's head must have come.")
+    idle_seconds: Seconds = Field(default=60, description="A silent connection is closed after this.")
+    stream_seconds: Seconds = Field(default=3600, description="A model call's longest time.")
+
+
+class WatchSettings(Section):
+    """`[watch]`: crashes and restarts (CW)."""
+
+    every: Seconds = Field(default=10, gt=0, description="How often the watch looks at every box.")
+    restarts: int = Field(default=5, ge=0, description="Crashes in a row after which the daemon gives up on an agent.")
+    backoff: tuple[Seconds, ...] = Field(
+        default=(1, 5, 30, 120), description="Waits before a crashed agent is started again."
+    )
+
+
+class EventSettings(Section):
+    """`[events]`."""
+
+    keep_days: Count = Field(default=0, description="Sealed events are deleted after this; 0 keeps them for ever.")
+
+
+class Settings(Section):
+    """The whole of `mel.toml`."""
+
+    hive: HiveSettings = HiveSettings()
+    mail: MailSettings = MailSettings()
+    turns: TurnSettings = TurnSettings()
+    boxes: BoxSettings = BoxSettings()
+    budgets: BudgetSettings = BudgetSettings()
+    models: ModelsSettings = ModelsSettings()
+    gate: GateSettings = GateSettings()
+    watch: WatchSettings = WatchSettings()
+    events: EventSettings = EventSettings()
+
+
+def load_settings(path: Path | None) -> Settings:
+    """The settings of the file at `path`; defaults without one.
+
+    Raises:
+        Invalid: every mistake in the file, with its key and, for an unknown key, the one that was probably meant.
+    """
+    if path is None:
+        return Settings()
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}", remedy="check the path of --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"{path} is not valid TOML: {error}", remedy="mend the line it names") from error
+    return parse_settings(data, str(path))
+
+
+def parse_settings(data: dict[str, Any], source: str = "mel.toml") -> Settings:
+    """`data` as settings.
+
+    Raises:
+        Invalid: with every mistake.
+    """
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        lines = [_mistake(dict(mistake)) for mistake in error.errors()]
+        raise Invalid(
+            f"{source}: " + "; ".join(lines), remedy="see docs/reference/mel-toml.md for every key", code="bad_settings"
+        ) from error
+
+
+def _mistake(error: dict[str, Any]) -> str:
+    where = [str(part) for part in error["loc"]]
+    if error["type"] != "extra_forbidden":
+        return f"{'.'.join(where)}: {error['msg']}"
+    known = _keys_at(where[:-1])
+    close = difflib.get_close_matches(where[-1], known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}"
+    return f"{'.'.join(where)}: unknown key; {hint}"
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,215 @@
+"""The store: every change is a function of a connection, run as one transaction by `write`; reads go to other threads.
+
+Changes run in the writer's thread (`writer.py`: group commit). An I/O error at commit leaves the outcome unknown: every
+waiter is told so and the store takes no further work, because what the same connections show afterwards need not be
+what a restart recovers (SECURITY.md section 6.2).
+
+Inside an operation `now(c)` is the transaction's time and `events.record(c, ...)` adds to its events; after the commit
+subscribers get the events on the event loop, in order. A cancelled caller does not undo its operation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from melipona.clock import Clock
+from melipona.errors import Bug, StoreFull, StoreUnusable
+from melipona.store.sqlite import check_place, close_core, driver_of, open_core, translated
+from melipona.store.writer import IDLE, Event, Job, Outcome, Writer, again, now
+
+__all__ = ["Event", "Store", "now", "request_id"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+request_id: ContextVar[str | None] = ContextVar("melipona_request_id", default=None)
+"""The request on whose behalf the current task acts; lands in the events it causes."""
+
+log = structlog.get_logger("store")
+
+READERS = 4
+FULL_SECONDS = 1.0
+"""How often a write that a full disk refused is tried again."""
+READ_SECONDS = 30.0
+"""A read that takes longer is stopped: its snapshot would keep the WAL growing."""
+
+
+class Store:
+    """One database of one hive. Made by `Store.open`, ended by `close`."""
+
+    def __init__(self, path: Path, clock: Clock, *, idle: float = IDLE, read_seconds: float = READ_SECONDS) -> None:
+        self.path = path
+        self.clock = clock
+        self._read_seconds = read_seconds
+        self._loop = asyncio.get_running_loop()
+        self._subscribers: list[Callable[[Sequence[Event]], None]] = []
+        self._closing = False
+        self._closed: asyncio.Future[None] | None = None
+        self.broken = asyncio.Event()
+        """Set when the store takes no more work (unknown outcome): the daemon must end with exit code 75."""
+        self._writer = Writer(path, clock, self._hand_over, idle=idle)
+        self._local = threading.local()
+        self._reading: list[Connection] = []
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
+
+    @classmethod
+    async def open(cls, path: Path, clock: Clock, *, force_place: bool = False, idle: float = IDLE) -> Store:
+        """Open (creating or migrating) the database at `path`.
+
+        Raises:
+            StoreUnusable, StoreFull: it cannot be used, with the remedy.
+        """
+        from melipona.store.migrate import ensure_schema  # alembic is only imported when there is something to migrate
+
+        check_place(path, force=force_place)
+        await asyncio.to_thread(ensure_schema, path, clock)
+        return cls(path, clock, idle=idle)
+
+    # ---- use ------------------------------------------------------------------------------------------------------
+
+    async def write(self, op: Callable[Concatenate[Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
+        """Run `op` as one transaction and return its value once that is durable.
+
+        Raises:
+            whatever `op` raises (nothing was stored), StoreFull (nothing was stored),
+            OutcomeUnknown (it may have been stored; the daemon is about to restart).
+        """
+        self._check_usable()
+        job = Job(lambda c: op(c, *args, **kw), self._loop.create_future(), request_id.get())
+        self._writer.put(job)
+        return await job.future
+
+    async def write_when_possible(
+        self, op: Callable[Concatenate[Connection, P], T], *args: P.args, **kw: P.kwargs
+    ) -> T:
+        """`write`, for the daemon's own loops: while the disk is full it waits and tries again (I-17).
+
+        Raises:
+            whatever `op` raises, OutcomeUnknown.
+        """
+        told = False
+        while True:
+            try:
+                return await self.write(op, *args, **kw)
+            except StoreFull as full:
+                if not told:
+                    log.warning("the disk is full, the hive waits for space", error=full.message)
+                told = True
+                await asyncio.sleep(FULL_SECONDS)
+
+    async def read(self, op: Callable[Concatenate[Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
+        """Run `op` on a snapshot, in a reader thread. It cannot write (`query_only`).
+
+        Raises:
+            whatever `op` raises, StoreError with code `read_too_long` after `READ_SECONDS`.
+        """
+        self._check_usable()
+
+        def bound(c: Connection) -> T:
+            return op(c, *args, **kw)
+
+        return await self._loop.run_in_executor(self._readers, self._read, bound)
+
+    def subscribe(self, callback: Callable[[Sequence[Event]], None]) -> Callable[[], None]:
+        """Have `callback` called on the loop with the events of each commit, in order. Returns how to end it."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback) if callback in self._subscribers else None
+
+    def gauges(self) -> dict[str, float]:
+        """Numbers for `/metrics`: operations that wait, bytes of the WAL."""
+        wal = self.path.with_name(self.path.name + "-wal")
+        try:
+            size = wal.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        return {"store_queue": float(self._writer.queued), "store_wal_bytes": float(size)}
+
+    async def close(self) -> None:
+        """Finish what is queued, checkpoint, and close every connection. May be called again."""
+        self._closing = True
+        if self._closed is None:
+            self._closed = self._loop.run_in_executor(None, self._end)
+        await asyncio.shield(self._closed)
+
+    def _check_usable(self) -> None:
+        if self._writer.dead is not None:
+            raise again(self._writer.dead)
+        if self._closing:
+            raise StoreUnusable(f"{self.path} is being closed")
+
+    def _end(self) -> None:
+        self._readers.shutdown()
+        for c in self._reading:
+            close_core(c)
+        self._writer.end()
+
+    # ---- reading --------------------------------------------------------------------------------------------------
+
+    def _read(self, op: Callable[[Connection], T]) -> T:
+        c: Connection | None = getattr(self._local, "c", None)
+        if c is None:
+            c = self._local.c = self._open_reader()
+        c.info["now"] = self.clock.now()
+        self._local.until = self.clock.monotonic() + self._read_seconds
+        driver = driver_of(c)
+        try:
+            driver.execute("BEGIN")
+            return op(c)
+        except (sqlite3.Error, DBAPIError) as error:
+            raw = error.orig if isinstance(error, DBAPIError) else error
+            if getattr(raw, "sqlite_errorname", None) == "SQLITE_READONLY":
+                raise Bug(f"a reading operation of the store tried to write: {raw}") from error
+            raise translated(error, self.path) from error
+        finally:
+            if driver.in_transaction:
+                with suppress(sqlite3.Error):
+                    driver.execute("ROLLBACK")
+
+    def _open_reader(self) -> Connection:
+        c = open_core(self.path, reader=True)
+        local, clock = self._local, self.clock
+        driver_of(c).set_progress_handler(lambda: clock.monotonic() > local.until, 100_000)
+        self._reading.append(c)
+        return c
+
+    # ---- on the loop again ----------------------------------------------------------------------------------------
+
+    def _hand_over(self, outcomes: Sequence[Outcome]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle, outcomes)
+
+    def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.job.future.done():
+                continue
+            if outcome.error is not None:
+                outcome.job.future.set_exception(outcome.error)
+            else:
+                outcome.job.future.set_result(outcome.value)
+        if self._writer.dead is not None:
+            self.broken.set()
+        events = [event for outcome in outcomes if outcome.error is None for event in outcome.events]
+        if events:
+            for subscriber in tuple(self._subscribers):
+                self._tell(subscriber, events)
+
+    def _tell(self, subscriber: Callable[[Sequence[Event]], None], events: Sequence[Event]) -> None:
+        """One subscriber that fails keeps no other from its events."""
+        try:
+            subscriber(events)
+        except Exception as error:
+            self._loop.call_exception_handler(
+                {"message": "a subscriber of the store failed", "exception": error, "subscriber": subscriber}
+            )

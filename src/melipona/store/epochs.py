@@ -1,0 +1,29 @@
+"""Lives of a daemon. Leases and operations carry the epoch that holds them; one of an older epoch belongs to a daemon
+that is gone (D-16)."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, update
+
+from melipona.ids import EpochId
+from melipona.store import events
+from melipona.store.engine import now
+from melipona.store.schema import epochs
+
+
+def begin_epoch(c: Connection, *, host: str, pid: int, version: str) -> EpochId:
+    """A daemon begins: its epoch. Older ones that never ended are closed, they are known to be gone (`flock`)."""
+    at = now(c)
+    unclean = c.execute(
+        update(epochs).where(epochs.c.ended_at.is_(None), epochs.c.host == host).values(ended_at=at)
+    ).rowcount
+    epoch = c.execute(insert(epochs).values(host=host, pid=pid, started_at=at).returning(epochs.c.id)).scalar_one()
+    data = {"epoch": epoch, "pid": pid, "version": version, "after_unclean_end": unclean > 0}
+    events.record(c, "daemon.started", data=data)
+    return EpochId(epoch)
+
+
+def end_epoch(c: Connection, epoch: EpochId, *, why: str) -> None:
+    """A daemon ends in an orderly way."""
+    c.execute(update(epochs).where(epochs.c.id == epoch).values(ended_at=now(c)))
+    events.record(c, "daemon.stopping", data={"epoch": epoch, "why": why})

@@ -1,0 +1,247 @@
+"""The writer: the one thread that changes the database, and its only checkpointer.
+
+It drains its queue, runs each operation in a savepoint (only when the batch holds more than one) and commits the batch
+once: group commit without a batch window. An operation that fails does not fail its neighbours; a commit that fails
+fails all of them. Nothing that happens here may leave a caller waiting, so every path ends in an outcome for each job.
+
+When it is not known whether a commit happened (an I/O error at commit or at a checkpoint) the writer is `dead`: it
+answers everything with that and touches the database no more (SECURITY.md section 6.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from melipona.clock import Clock, Micros
+from melipona.errors import Bug, OutcomeUnknown, StoreError
+from melipona.store.sqlite import PRAGMAS, close_core, driver_of, open_core, translated
+
+BATCH = 512
+"""Operations in one commit at most."""
+IDLE = 5.0
+"""Seconds without work after which the WAL is folded into the database and cut."""
+OPTIMIZE = 3600.0
+"""Seconds between two `PRAGMA optimize`, at idle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A committed event. `data` is JSON text, encoded once."""
+
+    id: int
+    at: Micros
+    kind: str
+    agent: str | None
+    subject: str | None
+    principal: str
+    request_id: str | None
+    data: str
+
+
+@dataclass(slots=True)
+class Job:
+    """An operation on its way: what to run, whom to tell."""
+
+    op: Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+    request_id: str | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a job; `events` only when it was committed."""
+
+    job: Job
+    value: Any = None
+    error: BaseException | None = None
+    events: Sequence[Event] = ()
+
+
+def now(c: Connection) -> Micros:
+    """The time of the transaction that `c` is in."""
+    return c.info["now"]
+
+
+class Writer:
+    """Owns the writing connection. `settled` is called in its thread with the outcomes of each batch, in order."""
+
+    def __init__(
+        self, path: Path, clock: Clock, settled: Callable[[Sequence[Outcome]], None], *, idle: float = IDLE
+    ) -> None:
+        self._path, self._clock, self._settled, self._idle = path, clock, settled, idle
+        self.dead: StoreError | None = None
+        """Why no more work is taken."""
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._optimized_at = clock.monotonic()
+        self._c = open_core(path, reader=False)
+        self._driver = driver_of(self._c)
+        self._info = self._c.info
+        self._thread = threading.Thread(target=self._run, name="store-write", daemon=True)
+        self._thread.start()
+
+    def put(self, job: Job) -> None:
+        """Queue a job; its outcome comes by `settled`."""
+        self._queue.put(job)
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait."""
+        return self._queue.qsize()
+
+    def end(self) -> None:
+        """Finish what is queued, fold the WAL into the database and close the connection. Blocks."""
+        self._queue.put(None)
+        self._thread.join()
+        if self.dead is None:
+            self._tidy(optimize=True)
+        close_core(self._c)
+
+    # ---- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        jobs: list[Job | None] = []
+        while None not in jobs:
+            jobs = self._next(tidied=not jobs)
+            work = [job for job in jobs if job is not None]
+            if work:
+                self._settled(self._safely(work))
+
+    def _next(self, *, tidied: bool) -> list[Job | None]:
+        """Everything that is queued, at least one; after a while without any, tidy up once."""
+        jobs: list[Job | None] = []
+        try:
+            jobs.append(self._queue.get(timeout=None if tidied else self._idle))
+        except queue.Empty:
+            self._at_idle()
+            jobs.append(self._queue.get())
+        try:
+            while len(jobs) < BATCH and jobs[-1] is not None:
+                jobs.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        return jobs
+
+    def _safely(self, jobs: Sequence[Job]) -> Sequence[Outcome]:
+        if self.dead is not None:
+            return _all_failed(jobs, self.dead)
+        try:
+            return self._batch(jobs)
+        except Exception as error:
+            self.dead = OutcomeUnknown(
+                f"{self._path}: the writer failed unexpectedly ({type(error).__name__}: {error})",
+                remedy="the daemon starts again by itself; look the change up before you repeat it",
+            )
+            self.dead.__cause__ = error
+            return _all_failed(jobs, self.dead)
+
+    def _batch(self, jobs: Sequence[Job]) -> Sequence[Outcome]:
+        driver = self._driver
+        outcomes: list[Outcome] = []
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                outcomes.append(self._one(job, alone=len(jobs) == 1))
+                if not driver.in_transaction:  # SQLite itself rolled everything back (disk full, out of memory)
+                    return _rolled_back(jobs, outcomes, self._path)
+            if len(outcomes) == 1 and outcomes[0].error is not None:
+                driver.execute("ROLLBACK")
+                return outcomes
+        except sqlite3.Error as error:
+            return self._undone(jobs, translated(error, self._path))
+        try:
+            driver.execute("COMMIT")
+        except sqlite3.Error as error:
+            return self._undone(jobs, translated(error, self._path, committing=True))
+        return outcomes
+
+    def _one(self, job: Job, *, alone: bool) -> Outcome:
+        driver = self._driver
+        events: list[Event] = []
+        self._info.update(now=self._clock.now(), events=events, request_id=job.request_id)
+        if not alone:
+            driver.execute("SAVEPOINT o")
+        outcome = Outcome(job)
+        try:
+            outcome.value = job.op(self._c)
+            outcome.events = events
+        except (sqlite3.Error, DBAPIError) as error:
+            outcome.error = translated(error, self._path)
+            outcome.error.__cause__ = error
+        except BaseException as error:
+            outcome.error = error
+            if not isinstance(error, Exception) or isinstance(error, StopIteration):  # no future may carry these
+                outcome.error = Bug(f"an operation of the store raised {error!r}")
+        if not alone and driver.in_transaction:
+            if outcome.error is not None:
+                driver.execute("ROLLBACK TO o")
+            driver.execute("RELEASE o")
+        return outcome
+
+    def _undone(self, jobs: Sequence[Job], failure: StoreError) -> Sequence[Outcome]:
+        """The whole batch failed. An unknown outcome, or a rollback that fails, is the end."""
+        if isinstance(failure, OutcomeUnknown):
+            self.dead = failure
+        elif self._driver.in_transaction:
+            try:
+                self._driver.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                self.dead = failure = translated(error, self._path, committing=True, always=True)
+        return _all_failed(jobs, failure)
+
+    # ---- when nothing is to do --------------------------------------------------------------------------------------
+
+    def _at_idle(self) -> None:
+        if self.dead is None:
+            due = self._clock.monotonic() - self._optimized_at >= OPTIMIZE
+            self._tidy(optimize=due)
+            if self.dead is not None:
+                self._settled(())
+
+    def _tidy(self, *, optimize: bool) -> None:
+        """Fold the WAL into the database and cut it, waiting for no reader."""
+        try:
+            if optimize:
+                self._optimized_at = self._clock.monotonic()
+                self._driver.execute("PRAGMA optimize")
+            self._driver.execute("PRAGMA busy_timeout=0")
+            self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            failure = translated(error, self._path, committing=True)
+            if isinstance(failure, OutcomeUnknown):
+                self.dead = failure
+        finally:
+            self._driver.execute(f"PRAGMA busy_timeout={PRAGMAS['busy_timeout']}")
+
+
+def again(error: StoreError) -> StoreError:
+    """The same error for one more caller: one object raised in many tasks would grow a traceback for each."""
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
+
+
+def _all_failed(jobs: Sequence[Job], error: StoreError) -> list[Outcome]:
+    return [Outcome(job, error=again(error)) for job in jobs]
+
+
+def _rolled_back(jobs: Sequence[Job], outcomes: Sequence[Outcome], path: Path) -> list[Outcome]:
+    """The last operation that ran made SQLite undo the batch: it gets its own error, the others are told why."""
+    culprit = outcomes[-1]
+    shared = culprit.error
+    if not isinstance(shared, StoreError):
+        shared = StoreError(f"{path}: a transaction was undone as a whole", remedy="repeat the change")
+    failed = _all_failed(jobs, shared)
+    if culprit.error is not None:
+        failed[len(outcomes) - 1].error = culprit.error
+    return failed

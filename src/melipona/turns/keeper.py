@@ -1,0 +1,163 @@
+"""Acting on wishes and watching: stops, destroys and purges what was asked for, notices crashes, measures disk.
+
+The verbs (`agents/service.py`) only write rows: a wish and an operation in flight. This loop finds those rows, acts,
+and ends them; a restarted daemon finds the same rows and goes on. Nothing here decides who may ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+import structlog
+from anyio.abc import TaskGroup
+from sqlalchemy import Connection
+
+from melipona.agents import store as agent_rows
+from melipona.agents.model import Agent
+from melipona.agents.service import Agents
+from melipona.agents.watch import BoxFacts, Seen, tick
+from melipona.boxes.driver import BoxState
+from melipona.boxes.folders import Folders
+from melipona.clock import Clock, later
+from melipona.errors import BoxError, MeliponaError
+from melipona.ids import AgentId
+from melipona.operations import store as operation_rows
+from melipona.operations.model import Operation
+from melipona.settings import Settings
+from melipona.store.engine import Event, Store
+from melipona.turns.disk import measure
+from melipona.turns.loop import Turns
+from melipona.turns.model import Ending
+from melipona.turns.station import Station, Stations
+
+log = structlog.get_logger("keeper")
+
+AGAIN = timedelta(seconds=10)
+"""When an operation that failed is tried again."""
+
+
+class Keeper:
+    """Keeps boxes and folders as the rows wish."""
+
+    def __init__(
+        self,
+        store: Store,
+        agents: Agents,
+        stations: Stations,
+        turns: Turns,
+        folders: Folders,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._store, self._agents, self._stations, self._turns = store, agents, stations, turns
+        self._folders, self._settings, self._clock = folders, settings, clock
+        self._wake = asyncio.Event()
+        self._acting: set[str] = set()
+        self._acts: dict[str, Callable[[Agent], Awaitable[None]]] = {
+            "stopping": self._stop,
+            "restarting": self._stop,
+            "destroying": self._stop,
+            "purging": self._purge,
+        }
+        store.subscribe(self._on_events)
+
+    async def run(self, tasks: TaskGroup) -> None:
+        """Act on operations until cancelled, and measure disk beside it."""
+        tasks.start_soon(self._sweep_disks, name="disk sweep")
+        tasks.start_soon(self._watch, name="watch")
+        while True:
+            self._wake.clear()
+            for operation in await self._store.read(operation_rows.running):
+                due = operation.wake_at is None or operation.wake_at <= self._clock.now()
+                if due and operation.id not in self._acting and operation.kind in self._acts:
+                    self._acting.add(operation.id)
+                    tasks.start_soon(self._act, operation, name=f"{operation.kind} {operation.agent_id}")
+            try:
+                async with asyncio.timeout(5):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    def _on_events(self, events: Sequence[Event]) -> None:
+        if any(event.kind == "operation.started" for event in events):
+            self._wake.set()
+
+    # ---- operations ------------------------------------------------------------------------------------------------
+
+    async def _act(self, operation: Operation) -> None:
+        try:
+            agent = await self._store.read(agent_rows.by_id, operation.agent_id or AgentId(""))
+            if agent is not None:
+                await self._acts[operation.kind](agent)
+            await self._store.write(self._agents.finished, operation)
+        except MeliponaError as error:
+            log.warning("operation failed, it is tried again", kind=operation.kind, error=error.message)
+            until = later(self._clock.now(), AGAIN)
+            await self._store.write_when_possible(operation_rows.postpone, operation.id, until, error.message)
+        finally:
+            self._acting.discard(operation.id)
+            self._wake.set()
+
+    async def _stop(self, agent: Agent) -> None:
+        await self._turns.end_now(agent.id)
+        station = self._stations.get(agent.id)
+        if station is not None:
+            await self._stations.stop(station, "stopped")
+
+    async def _purge(self, agent: Agent) -> None:
+        await self._stop(agent)
+        await asyncio.to_thread(self._folders.purge_agent, agent.id, agent.name)
+
+    # ---- watching --------------------------------------------------------------------------------------------------
+
+    async def crashed(self, agent_id: AgentId, why: str) -> None:
+        """A box ended by itself: its turn ends as lost (the runner sees it), the agent is reported and backs off."""
+        await self._store.write_when_possible(self._agents.box_crashed, agent_id, why)
+
+    async def _watch(self) -> None:
+        """The backstop of the guards: every tick each held box is looked at (CW-1, CW-3, CW-6)."""
+        seen = Seen()
+        while True:
+            facts = [await self._look(station) for station in self._stations.all()]
+            seen, crashes = tick(seen, facts)
+            for crash in crashes:
+                station = self._stations.get(crash.agent)
+                if station is not None and station.box == crash.box:
+                    await self._stations.lost(station, "gone")
+                    await self.crashed(crash.agent, "its box is gone")
+            await asyncio.sleep(self._settings.watch.every)
+
+    async def _look(self, station: Station) -> BoxFacts:
+        """What one tick finds out about a box."""
+        state = await self._stations.state(station)
+        alive = None if state is BoxState.UNKNOWN else state is BoxState.RUNNING
+        return BoxFacts(station.agent_id, station.box, "up", alive, in_flight=station.stopping)
+
+    async def _sweep_disks(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.boxes.disk_sweep)
+            for station in self._stations.all():
+                await self._measure(station)
+
+    async def _measure(self, station: Station) -> None:
+        folders = [
+            self._folders.home(station.agent_id),
+            self._folders.work(station.agent_id),
+            self._folders.state(station.name),
+        ]
+        use = await asyncio.to_thread(measure, folders)
+        over = use.over(self._settings.boxes.disk_bytes, self._settings.boxes.inodes)
+        if over is None or station.over.is_set():
+            return
+        await self._turns.end_now(station.agent_id, Ending("failed", "disk_limit", over, failed=True))
+        await self._store.write_when_possible(_too_big, station.agent_id, over)
+        try:
+            await self._stations.stop(station, over)
+        except BoxError as error:
+            log.warning("a box could not be ended", agent=station.name, error=error.message)
+
+
+def _too_big(c: Connection, agent: AgentId, over: str) -> None:
+    agent_rows.set_trouble(c, agent, "disk_limit", over, until=None)

@@ -1,0 +1,238 @@
+"""The turn loop: reads who is due, opens turns up to the cap, runs them, and stops what has idled too long.
+
+State lives in rows; notifications only wake the loop, and the earliest `wake_at` of any row bounds its sleep. At most
+one turn of an agent runs, which the database enforces. An idle agent costs rows and no process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from anyio.abc import TaskGroup
+from sqlalchemy import Connection
+
+from melipona.agents import store as agent_rows
+from melipona.agents.model import Agent
+from melipona.budgets.service import Budgets
+from melipona.errors import BoxError, Conflict, NotFound
+from melipona.ids import AgentId, AgentName, TurnId
+from melipona.mail import store as mail_rows
+from melipona.mail.model import Message
+from melipona.principals import Principal
+from melipona.store.engine import Event
+from melipona.turns import box_rows, program_rows
+from melipona.turns import store as rows
+from melipona.turns.model import STOPPED, Cause, Ending, OpenTurn
+from melipona.turns.parts import RunnerParts
+from melipona.turns.runner import TurnRunner
+from melipona.turns.slots import Slots
+
+log = structlog.get_logger("turns")
+
+SAFETY_POLL = 5.0
+NO_KEY = "no_key"
+WAKES = ("message.", "agent.", "operation.ended", "turn.ended", "turn.waiting", "box.gone", "budget.")
+
+
+def slot_cap(configured: int) -> int:
+    """Turns that run at once: as configured, else cores x 2."""
+    return configured or 2 * (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A turn that was opened, with its agent and leased mail."""
+
+    turn: OpenTurn
+    agent: Agent
+    mail: Sequence[Message]
+
+
+class Turns:
+    """Runs the hive's turns."""
+
+    def __init__(self, parts: RunnerParts, slots: Slots, budgets: Budgets, *, host: str) -> None:
+        self._p = parts
+        self._slots = slots
+        self._budgets = budgets
+        self._host = host
+        self._runners: dict[AgentId, TurnRunner] = {}
+        self._over: dict[AgentId, asyncio.Event] = {}
+        self._wake = slots.freed
+        self._stopping = False
+        self._followers: dict[int, set[asyncio.Event]] = {}
+        parts.store.subscribe(self._on_events)
+
+    @property
+    def slots(self) -> Slots:
+        return self._slots
+
+    async def run(self, tasks: TaskGroup) -> None:
+        """Admit turns until cancelled. Runners live in `tasks`."""
+        while True:
+            self._wake.clear()
+            if not self._stopping:
+                for admitted in await self._p.store.write_when_possible(self._admit):
+                    self.begin(tasks, admitted, adopted=False)
+                await self._stop_idle()
+            await self._sleep()
+
+    def begin(self, tasks: TaskGroup, admitted: Admitted, *, adopted: bool) -> None:
+        """Run a turn whose rows are stored: a new one, or one of a daemon that is gone."""
+        runner = TurnRunner(self._p, admitted.turn, admitted.agent, admitted.mail, adopted=adopted)
+        self._runners[admitted.agent.id] = runner
+        self._over[admitted.agent.id] = asyncio.Event()
+        tasks.start_soon(self._run_one, runner, name=f"turn t{admitted.turn.id}")
+
+    def quiesce(self) -> None:
+        """Open no more turns: the daemon is about to end."""
+        self._stopping = True
+
+    async def _run_one(self, runner: TurnRunner) -> None:
+        agent = runner.agent.id
+        try:
+            ending = await runner.run()
+            log.info("turn ended", turn=runner.turn.id, agent=runner.agent.name, result=ending.result)
+        finally:
+            self._runners.pop(agent, None)
+            self._over.pop(agent).set()
+            self._wake.set()
+            self.grew(runner.turn.id)
+
+    # ---- what others may ask -------------------------------------------------------------------------------------
+
+    async def interrupt(self, by: Principal, name: AgentName) -> TurnId:
+        """Interrupt the running turn of an agent.
+
+        Raises:
+            NotFound: no such agent. Conflict: no turn of it runs.
+        """
+        agent = await self._p.store.read(agent_rows.by_name, name)
+        if agent is None:
+            raise NotFound(f'no agent "{name}"', remedy="`mel agent list` shows the names")
+        runner = self._runners.get(agent.id)
+        if runner is None:
+            raise Conflict(f'agent "{name}" runs no turn', remedy=f"`mel why {name}` says what it waits for")
+        await runner.interrupt(by.name)
+        return runner.turn.id
+
+    async def end_now(self, agent: AgentId, ending: Ending = STOPPED) -> None:
+        """End the agent's turn at once (its box is about to be stopped) and wait until that is written."""
+        runner, over = self._runners.get(agent), self._over.get(agent)
+        if runner is not None and over is not None:
+            runner.stop(ending)
+            await over.wait()
+
+    def tool_in_flight(self, agent: AgentId) -> str | None:
+        """The tool that the agent's engine said it began and has not ended."""
+        runner = self._runners.get(agent)
+        return next(reversed(runner.progress.in_flight.values()), None) if runner is not None else None
+
+    # ---- followers of logs ---------------------------------------------------------------------------------------
+
+    async def log_grew(self, turn: int, within: float) -> bool:
+        """Wait until a turn's log has grown, or the turn ended; False when the time is up."""
+        news = asyncio.Event()
+        self._followers.setdefault(turn, set()).add(news)
+        try:
+            async with asyncio.timeout(within):
+                await news.wait()
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            waiting = self._followers[turn]
+            waiting.discard(news)
+            if not waiting:
+                del self._followers[turn]
+
+    def grew(self, turn: int) -> None:
+        """A turn's log has grown."""
+        for news in self._followers.get(turn, ()):
+            news.set()
+
+    # ---- admission -----------------------------------------------------------------------------------------------
+
+    def _admit(self, c: Connection) -> list[Admitted]:
+        """Open turns for the longest waiting agents, as many as there are free slots."""
+        free = self._slots.cap - rows.running(c) - self._slots.wanted_back
+        if free <= 0:
+            return []
+        admitted: list[Admitted] = []
+        for due in rows.due(c, free):
+            agent = agent_rows.by_id(c, due.id)
+            if agent is None or agent.id in self._runners:
+                continue
+            one = self._open(c, agent, due)
+            if one is not None:
+                admitted.append(one)
+        return admitted
+
+    def _open(self, c: Connection, agent: Agent, due: rows.DueAgent) -> Admitted | None:
+        if self._p.engines[agent.engine].needs_model_key and not self._p.has_key:
+            agent_rows.set_trouble(c, agent.id, NO_KEY, "there is no key for the model API")
+            return None
+        blocked = self._budgets.may_run(c, agent.id)
+        if blocked is not None:
+            agent_rows.set_trouble(c, agent.id, blocked.reason, blocked.detail, until=blocked.until)
+            return None
+        turn = rows.open_turn(c, due, epoch=self._p.epoch, host=self._host)
+        mail = mail_rows.lease(c, agent.id, turn, 1)
+        if not mail:
+            raise AssertionError(f"agent {agent.name} was due but had nothing to lease")
+        rows.set_cause(c, turn, agent.name, cause_of(mail))
+        opened = rows.open_turn_of(c, agent.id)
+        assert opened is not None
+        return Admitted(opened, agent, mail)
+
+    # ---- idleness and sleep ----------------------------------------------------------------------------------------
+
+    async def _stop_idle(self) -> None:
+        """Stop engines, then boxes, whose idle time is over (D-25: that changes no wish)."""
+        engines, boxes = await self._p.store.read(box_rows.due_idle, self._host)
+        for program in engines:
+            station = self._p.stations.get(program.agent_id)
+            try:
+                if station is not None:
+                    await self._p.stations.end_engine(station, program.id)
+                await self._p.store.write_when_possible(program_rows.end_program, program.id)
+            except BoxError as error:
+                log.warning("an idle engine could not be stopped", agent=program.agent_id, error=error.message)
+                await self._p.store.write_when_possible(program_rows.set_program_wake, program.id, None)
+        for box in boxes:
+            station = self._p.stations.get(box.agent_id)
+            if station is not None and box.agent_id not in self._runners:
+                await self._stop_box(station.agent_id)
+
+    async def _stop_box(self, agent: AgentId) -> None:
+        station = self._p.stations.get(agent)
+        if station is None:
+            return
+        try:
+            await self._p.stations.stop(station, "idle")
+        except BoxError as error:
+            log.warning("an idle box could not be stopped", agent=station.name, error=error.message)
+
+    async def _sleep(self) -> None:
+        at = await self._p.store.read(rows.next_wake)
+        left = SAFETY_POLL if at is None else (at - self._p.clock.now()) / 1_000_000
+        try:
+            async with asyncio.timeout(min(max(left, 0.001), SAFETY_POLL)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _on_events(self, events: Sequence[Event]) -> None:
+        if any(event.kind.startswith(WAKES) for event in events):
+            self._wake.set()
+
+
+def cause_of(mail: Sequence[Message]) -> Cause:
+    """What woke a turn, from the mail it begins with."""
+    kinds = {message.kind.value for message in mail}
+    kind = "kick" if kinds == {"kick"} else "broadcast" if kinds == {"broadcast"} else "mail"
+    return Cause(kind, [message.id for message in mail], list(dict.fromkeys(message.sender for message in mail)))

@@ -1,0 +1,254 @@
+"""Statements about turns, and about who should run one: plain functions of a connection.
+
+Every write of a turn carries the epoch of the daemon that runs it; a daemon that lost it changes nothing (I-5, D-16).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from melipona.clock import Micros
+from melipona.ids import AgentId, AgentName, TurnId
+from melipona.store import events
+from melipona.store.engine import now
+from melipona.store.hot import Hot
+from melipona.store.schema import agents, boxes, messages, operations, programs, spend, turns
+from melipona.store.schema import events as event_rows
+from melipona.turns.model import Cause, OpenTurn, TurnState
+
+NEWEST = 200
+"""How many of an agent's newest events are looked through."""
+
+_OPEN = turns.c.state != literal_column("'ended'")
+
+
+@dataclass(frozen=True, slots=True)
+class DueAgent:
+    """An agent with mail that may wake it, and since when its oldest message waits."""
+
+    id: AgentId
+    name: AgentName
+    since: Micros
+
+
+_due = Hot(
+    select(agents.c.id, agents.c.name, func.min(messages.c.entered_at).label("since"))
+    .select_from(messages.join(agents, messages.c.agent_id == agents.c.id))
+    .where(
+        messages.c.state == literal_column("0"),
+        messages.c.wake == literal_column("1"),
+        or_(messages.c.wake_at.is_(None), messages.c.wake_at <= bindparam("now")),
+        agents.c.wish == literal_column("'running'"),
+        agents.c.paused_at.is_(None),
+        or_(
+            agents.c.held_at.is_(None),
+            and_(messages.c.sender == literal_column("'operator'"), messages.c.sent_at > agents.c.held_at),
+        ),
+        or_(agents.c.trouble.is_(None), agents.c.wake_at <= bindparam("now")),
+        ~select(turns.c.id).where(turns.c.agent_id == agents.c.id, _OPEN).exists(),
+        ~select(operations.c.id)
+        .where(operations.c.agent_id == agents.c.id, operations.c.state == literal_column("'running'"))
+        .exists(),
+    )
+    .group_by(agents.c.id, agents.c.name)
+    .order_by(literal_column("since"))
+    .limit(bindparam("n"))
+)
+_running = Hot(select(func.count()).select_from(turns).where(turns.c.state == literal_column("'running'")))
+
+
+def due(c: Connection, limit: int) -> list[DueAgent]:
+    """Agents that should run a turn now, the longest waiting first (FIFO)."""
+    return [DueAgent(*row) for row in _due.all(c, now=now(c), n=limit)]
+
+
+def running(c: Connection) -> int:
+    """How many turns hold a slot."""
+    row = _running.one(c)
+    assert row is not None
+    return int(row[0])
+
+
+def next_wake(c: Connection) -> Micros | None:
+    """The earliest future moment at which any row wants to be looked at again."""
+    at = now(c)
+    candidates = [
+        select(func.min(messages.c.wake_at)).where(messages.c.state == literal_column("0"), messages.c.wake_at > at),
+        select(func.min(agents.c.wake_at)).where(agents.c.wake_at > at),
+        select(func.min(boxes.c.wake_at)).where(boxes.c.state != literal_column("'gone'")),
+        select(func.min(programs.c.wake_at)).where(programs.c.state != literal_column("'ended'")),
+    ]
+    found = [value for query in candidates if (value := c.execute(query).scalar_one()) is not None]
+    return min(found, default=None)
+
+
+# ---- turns ----------------------------------------------------------------------------------------------------------
+
+
+def open_turn(c: Connection, agent: DueAgent, *, epoch: int, host: str) -> TurnId:
+    """Begin a turn; `set_cause` completes it. The partial unique index refuses a second open one (I-7)."""
+    at = now(c)
+    row = c.execute(
+        insert(turns)
+        .values(
+            agent_id=agent.id,
+            agent=agent.name,
+            state=TurnState.RUNNING.value,
+            cause="{}",
+            wake_source="mail",
+            epoch=epoch,
+            host=host,
+            generation=1,
+            started_at=at,
+            entered_at=at,
+            compacted=0,
+        )
+        .returning(turns.c.id)
+    ).scalar_one()
+    c.execute(update(agents).where(agents.c.id == agent.id).values(held_at=None, has_run=1))
+    return TurnId(row)
+
+
+def set_cause(c: Connection, turn: TurnId, agent: AgentName, cause: Cause) -> None:
+    """Write down what woke the turn, once its mail is leased: no turn without a cause."""
+    c.execute(update(turns).where(turns.c.id == turn).values(cause=json.dumps(cause.as_json()), wake_source=cause.kind))
+    data = {"id": turn, "cause": cause.as_json()}
+    events.record(c, "turn.started", agent=agent, subject=f"t{turn}", data=data)
+
+
+def open_turns(c: Connection) -> list[OpenTurn]:
+    """Every turn that has not ended, oldest first."""
+    return [_open_turn(row) for row in c.execute(select(turns).where(_OPEN).order_by(turns.c.id)).mappings()]
+
+
+def open_turn_of(c: Connection, agent: AgentId) -> OpenTurn | None:
+    """The agent's open turn, if any."""
+    row = c.execute(select(turns).where(turns.c.agent_id == agent, _OPEN)).mappings().first()
+    return None if row is None else _open_turn(row)
+
+
+def _open_turn(row: RowMapping) -> OpenTurn:
+    return OpenTurn(
+        id=TurnId(row["id"]),
+        agent_id=AgentId(row["agent_id"]),
+        agent=AgentName(row["agent"]),
+        state=TurnState(row["state"]),
+        epoch=row["epoch"],
+        generation=row["generation"],
+        program=row["program_id"],
+        prompt_seq=row["prompt_seq"],
+        compacted=row["compacted"],
+        interrupt_by=row["interrupt_by"],
+        started_at=row["started_at"],
+        log_path=row["log_path"],
+    )
+
+
+def change_turn(c: Connection, turn: TurnId, epoch: int, **values: Any) -> bool:
+    """Change an open turn that this daemon holds; False when it no longer does."""
+    where = (turns.c.id == turn, turns.c.epoch == epoch, _OPEN)
+    return c.execute(update(turns).where(*where).values(**values)).rowcount == 1
+
+
+def set_state(c: Connection, turn: TurnId, epoch: int, to: TurnState, *, until: Micros | None = None) -> bool:
+    """Park a turn (`until` its call's time is up) or give it a slot again (D-19)."""
+    other = TurnState.WAITING if to is TurnState.RUNNING else TurnState.RUNNING
+    where = (turns.c.id == turn, turns.c.epoch == epoch, turns.c.state == other.value)
+    values = {"state": to.value, "entered_at": now(c), "wake_at": until}
+    agent = c.execute(update(turns).where(*where).values(values).returning(turns.c.agent)).scalar_one_or_none()
+    if agent is None:
+        return False
+    events.record(c, f"turn.{to.value}", agent=agent, subject=f"t{turn}", data={"id": turn})
+    return True
+
+
+def adopt(c: Connection, turn: TurnId, epoch: int) -> bool:
+    """A restarted daemon takes over a turn of an older one; attempts of its mail stay as they are (D-18).
+
+    False when this daemon opened it itself, while older boxes were still being accounted for.
+    """
+    values = {"epoch": epoch, "state": TurnState.RUNNING.value}
+    where = (turns.c.id == turn, turns.c.epoch < epoch, _OPEN)
+    agent = c.execute(update(turns).where(*where).values(values).returning(turns.c.agent)).scalar_one_or_none()
+    if agent is None:
+        return False
+    events.record(c, "turn.adopted", agent=agent, subject=f"t{turn}", data={"id": turn})
+    return True
+
+
+def end_turn(c: Connection, turn: TurnId, epoch: int, values: Mapping[str, Any]) -> bool:
+    """Write the turn's end and statistics; False when another daemon holds it or it has ended already."""
+    used = spent_in(c, turn)
+    at = now(c)
+    rows = c.execute(
+        update(turns)
+        .where(turns.c.id == turn, turns.c.epoch == epoch, _OPEN)
+        .values({"state": TurnState.ENDED.value, "ended_at": at, "entered_at": at, "wake_at": None, **used, **values})
+        .returning(turns.c.agent, turns.c.started_at)
+    ).first()
+    if rows is None:
+        return False
+    data = {"id": turn, "result": values["result"], "reason": values["reason"]}
+    events.record(c, "turn.ended", agent=rows.agent, subject=f"t{turn}", data=data)
+    return True
+
+
+def spent_in(c: Connection, turn: TurnId) -> dict[str, int | None]:
+    """Tokens and cost of a turn as counted at the gate; all None when it made no model call (blank, not 0: LE-4)."""
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd")
+    sums = [func.sum(spend.c[name]).label(name) for name in names]
+    row = c.execute(select(*sums).where(spend.c.turn == turn)).mappings().one()
+    return {name: None if row[name] is None else int(row[name]) for name in names}
+
+
+def refused_field(c: Connection, agent: str, since: int) -> tuple[str, str] | None:
+    """The field (or model) that the gate refused this agent since then, and the setting that would allow it."""
+    newest = select(event_rows.c.kind, event_rows.c.at, event_rows.c.data).where(event_rows.c.agent == agent)
+    recent = newest.order_by(event_rows.c.id.desc()).limit(NEWEST).subquery()
+    found = select(recent.c.data).where(recent.c.kind == "model.field_refused", recent.c.at >= since).limit(1)
+    data = c.execute(found).scalar_one_or_none()
+    told: dict[str, str] = {} if data is None else json.loads(data)
+    return (told.get("field", "something"), told.get("setting") or "no setting") if told else None
+
+
+def unsettled(c: Connection, turn: TurnId) -> int:
+    """Model calls of the turn whose cost is not known yet."""
+    query = select(func.count()).select_from(spend).where(spend.c.turn == turn, spend.c.state == "reserved")
+    return int(c.execute(query).scalar_one())
+
+
+def ask_interrupt(c: Connection, turn: TurnId, by: str, agent: str) -> None:
+    """Write down that somebody wants the turn interrupted: a person's own, recorded act."""
+    c.execute(update(turns).where(turns.c.id == turn, _OPEN).values(interrupt_by=by))
+    events.record(c, "turn.interrupt_asked", agent=agent, subject=f"t{turn}", by=by, data={"id": turn})
+
+
+def listing(c: Connection, agent: AgentId | None, before: int | None, limit: int) -> Sequence[RowMapping]:
+    """Turns, newest first, with ids below `before`."""
+    query = select(turns).order_by(turns.c.id.desc()).limit(limit)
+    if agent is not None:
+        query = query.where(turns.c.agent_id == agent)
+    if before is not None:
+        query = query.where(turns.c.id < before)
+    return c.execute(query).mappings().all()
+
+
+def get(c: Connection, turn: TurnId) -> RowMapping | None:
+    """One turn's row."""
+    return c.execute(select(turns).where(turns.c.id == turn)).mappings().first()

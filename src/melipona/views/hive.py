@@ -1,0 +1,136 @@
+"""The whole hive at one moment: the snapshot that a page loads once and `mel status` prints.
+
+Rows and the number of the newest event come from one read transaction, so that whoever follows the events from that
+number misses nothing and applies nothing twice (D-33).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, literal_column, select
+from typing_extensions import TypedDict
+
+from melipona.clock import rfc3339
+from melipona.store.engine import now
+from melipona.store.events import last_number
+from melipona.store.schema import operations, turns
+from melipona.views.agents import AgentView, Derived, list_agents, spent_by_agent
+from melipona.views.events import store_id
+from melipona.views.mail import count_by_state
+from melipona.views.turns import OPEN, usd
+
+
+class DaemonView(TypedDict):
+    """The daemon's process; null when none runs."""
+
+    pid: int
+    version: str
+    started_at: str
+
+
+class MailCounts(TypedDict):
+    """Agents' mail by state, and what the operator has not read."""
+
+    waiting: int
+    leased: int
+    parked: int
+    unread: int
+
+
+class Spent(TypedDict):
+    """Money of the operator's day; `budget_usd` is null without a limit."""
+
+    day: str
+    usd: float
+    budget_usd: float | None
+
+
+class OperationView(TypedDict):
+    """Something in flight, and since when."""
+
+    id: str
+    kind: str
+    agent_id: str | None
+    detail: str | None
+    by: str
+    started_at: str
+
+
+class StateView(TypedDict):
+    """The snapshot. Follow `/api/v1/events` from `<store>-<event>`."""
+
+    store: str
+    event: int
+    at: str
+    name: str
+    data: str
+    api: str | None
+    daemon: DaemonView | None
+    agents: list[AgentView]
+    mail: MailCounts
+    turns: int
+    operations: list[OperationView]
+    spent: Spent
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a snapshot tells about the hive that no row holds."""
+
+    name: str
+    data: str
+    api: str | None
+    day: str
+    hive_budget_usd: float
+    daemon: DaemonView | None
+
+
+StatusesOf = Callable[[Connection], Mapping[str, Derived]]
+"""Derives the status of every agent, by name, in the transaction that it is given."""
+
+
+def snapshot(c: Connection, place: Place, statuses: StatusesOf) -> StateView:
+    """Everything of this moment."""
+    return {
+        "store": store_id(c),
+        "event": last_number(c),
+        "at": rfc3339(now(c)),
+        "name": place.name,
+        "data": place.data,
+        "api": place.api,
+        "daemon": place.daemon,
+        "agents": list_agents(c, statuses(c), place.day)["items"],
+        "mail": _counts(c),
+        "turns": int(c.execute(select(func.count()).select_from(turns).where(OPEN)).scalar_one()),
+        "operations": running_operations(c),
+        "spent": {
+            "day": place.day,
+            "usd": usd(sum(spent_by_agent(c, place.day).values())) or 0.0,
+            "budget_usd": place.hive_budget_usd or None,
+        },
+    }
+
+
+def running_operations(c: Connection) -> list[OperationView]:
+    """What is in flight, oldest first."""
+    rows = c.execute(
+        select(operations).where(operations.c.state == literal_column("'running'")).order_by(operations.c.started_at)
+    )
+    return [
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "agent_id": row.agent_id,
+            "detail": row.detail,
+            "by": row.principal,
+            "started_at": rfc3339(row.started_at),
+        }
+        for row in rows
+    ]
+
+
+def _counts(c: Connection) -> MailCounts:
+    counts = count_by_state(c)
+    return {name: counts[name] for name in ("waiting", "leased", "parked", "unread")}  # type: ignore[return-value]

@@ -1,0 +1,36 @@
+"""What the routes of all rooms share: who asks, and the parameters of lists. Only routes import it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from melipona.ids import numbered
+from melipona.principals import OperatorPrincipal
+from melipona.views.page import LIMIT, LIMIT_MAX
+
+PRINCIPAL = "melipona.principal"
+"""Key of the request's scope under which the guard puts who asks; nothing in a request can change it."""
+
+
+def _asker(request: Request) -> OperatorPrincipal:
+    principal = request.scope[PRINCIPAL]
+    assert isinstance(principal, OperatorPrincipal)
+    return principal
+
+
+Asker = Annotated[OperatorPrincipal, Depends(_asker)]
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Most items of one page.")]
+Following = Annotated[int | None, Query(alias="next", ge=0, description="`next` of the page before.")]
+LIMIT_DEFAULT = LIMIT
+
+
+def message_number(text: str) -> int:
+    """`12` or `m12`."""
+    return numbered(text, "m")
+
+
+def turn_number(text: str) -> int:
+    """`7` or `t7`."""
+    return numbered(text, "t")

@@ -1,0 +1,67 @@
+"""The frozen list of the operator's routes (T11): a new one is a decision, and this is where it is seen."""
+
+ROUTES = [
+    ("GET", "/"),
+    ("GET", "/assets/{name}"),
+    ("GET", "/login"),
+    ("GET", "/healthz"),
+    ("GET", "/metrics"),
+    ("GET", "/readyz"),
+    ("GET", "/api/v1/agents"),
+    ("GET", "/api/v1/agents/{name}"),
+    ("GET", "/api/v1/agents/{name}/turns"),
+    ("GET", "/api/v1/events"),
+    ("GET", "/api/v1/events/page"),
+    ("GET", "/api/v1/inbox"),
+    ("GET", "/api/v1/inbox/unread"),
+    ("GET", "/api/v1/messages"),
+    ("GET", "/api/v1/messages/{message}"),
+    ("GET", "/api/v1/messages/{message}/body"),
+    ("GET", "/api/v1/openapi.json"),
+    ("GET", "/api/v1/sessions"),
+    ("GET", "/api/v1/state"),
+    ("GET", "/api/v1/turns"),
+    ("GET", "/api/v1/turns/{turn}"),
+    ("GET", "/api/v1/turns/{turn}/stream"),
+    ("GET", "/api/v1/why/{subject}"),
+    ("PATCH", "/api/v1/agents/{name}"),
+    ("POST", "/api/v1/agents"),
+    ("POST", "/api/v1/agents/{name}/destroy"),
+    ("POST", "/api/v1/agents/{name}/interrupt"),
+    ("POST", "/api/v1/agents/{name}/pause"),
+    ("POST", "/api/v1/agents/{name}/purge"),
+    ("POST", "/api/v1/agents/{name}/restart"),
+    ("POST", "/api/v1/agents/{name}/resume"),
+    ("POST", "/api/v1/agents/{name}/start"),
+    ("POST", "/api/v1/agents/{name}/stop"),
+    ("POST", "/api/v1/backup"),
+    ("POST", "/api/v1/doctor"),
+    ("POST", "/api/v1/inbox/read"),
+    ("POST", "/api/v1/login"),
+    ("POST", "/api/v1/login-links"),
+    ("POST", "/api/v1/logout"),
+    ("POST", "/api/v1/messages"),
+    ("POST", "/api/v1/messages/{message}/retry"),
+    ("POST", "/api/v1/stop"),
+    ("DELETE", "/api/v1/sessions/{session}"),
+]
+
+OPEN = {"/", "/login", "/assets/{name}", "/healthz", "/readyz", "/api/v1/login"}
+"""Routes that a stranger may ask for."""
+
+PARAMETERS = {
+    "{name}": "ana",
+    "{message}": "m1",
+    "{turn}": "t1",
+    "{subject}": "ana",
+    "{session}": "0123456789abcdef",
+}
+
+
+def path_of(route: str) -> str:
+    """The route with its parameters filled in."""
+    if route == "/assets/{name}":
+        return "/assets/hive.css"
+    for name, value in PARAMETERS.items():
+        route = route.replace(name, value)
+    return route
