@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
@@ -10,6 +9,7 @@ from sqlalchemy import Connection
 from melipona.budgets.model import Reservation, Usage
 from melipona.budgets.service import Budgets
 from melipona.errors import UpstreamError
+from melipona.finishing import to_the_end
 from melipona.gate.exchange import Exchange
 from melipona.gate.scan import KeyScanner
 from melipona.gate.table import Table
@@ -43,7 +43,7 @@ class Ending:
         """
         reservation, self._reservation = self._reservation, None
         if reservation is not None:
-            await asyncio.shield(self._store.write(self._settle, self._budgets, reservation))
+            await to_the_end(self._store.write(self._settle, self._budgets, reservation))
 
     def _settle(self, c: Connection, budgets: Budgets, reservation: Reservation) -> None:
         if self.refused or (self.status is not None and self.status >= 300):

@@ -27,6 +27,7 @@ from melipona.boxes.link_unix import BoxLink
 from melipona.boxes.sockets import listen_unix
 from melipona.clock import Clock
 from melipona.errors import BoxError, BoxLost, BoxProtocolError, BoxStartFailed, MeliponaError, WorldFailed
+from melipona.finishing import to_the_end
 from melipona.ids import AgentId, AgentName, BoxId, ProgramId, new_id
 from melipona.principals import AgentPrincipal
 from melipona.settings import BoxSettings
@@ -202,7 +203,7 @@ class Stations:
             await store.write_when_possible(box_rows.box_up, box, agent.name, station.ref.handle)
             await station.link.ready(timedelta(seconds=self._p.settings.start))
         except BaseException as error:
-            await asyncio.shield(self._undo(station, box, agent.name, error))
+            await to_the_end(self._undo(station, box, agent.name, error))
             if isinstance(error, MeliponaError) and not isinstance(error, BoxStartFailed):
                 raise BoxStartFailed(f'box of "{agent.name}": {error.message}', remedy=error.remedy) from error
             raise
@@ -240,14 +241,11 @@ class Stations:
 
     async def _start_box(self, station: Station, spec: BoxSpec) -> None:
         """Start the box to its end also when we are cancelled meanwhile: what was started must be known to be ended."""
-        start = asyncio.ensure_future(self._p.driver.start(spec))
-        try:
-            station.ref = await asyncio.shield(start)
-        except asyncio.CancelledError:
-            await asyncio.wait({start})
-            if not start.cancelled() and start.exception() is None:
-                station.ref = start.result()
-            raise
+
+        async def start() -> None:
+            station.ref = await self._p.driver.start(spec)
+
+        await to_the_end(start())
 
     async def _undo(self, station: Station | None, box: BoxId, name: AgentName, error: BaseException) -> None:
         why = error.message if isinstance(error, MeliponaError) else "start was interrupted"
