@@ -33,7 +33,8 @@ orphan_idle = 60
 class HiveProcess:
     """One hive below a data folder.
 
-    `config` is the text of its mel.toml, `env` is added to a bare environment, `program` is what Python runs.
+    `config` is the text of its mel.toml, `env` is added to a bare environment, `program` is what Python runs. Without
+    `follow` nobody listens to its events: for loads that would fill the memory.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class HiveProcess:
         config: str = QUICK,
         env: Mapping[str, str] | None = None,
         program: Sequence[str] = ("-m", "melipona.daemon"),
+        follow: bool = True,
     ) -> None:
         self.data = data
         self.client = Client(data)
+        self._follow = follow
         self.config = data.parent / f"{data.name}.mel.toml"
         self.config.write_text(config)
         self._env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8", **(env or {})}
@@ -81,7 +84,7 @@ class HiveProcess:
             if self._process.poll() is not None or time.monotonic() > end:
                 raise AssertionError(f"the daemon did not become ready:\n{self.log[-4000:]}")
             time.sleep(0.02)  # there is no event to wait for before there is a daemon
-        if self._follower is None:
+        if self._follower is None and self._follow:
             self._follower = _Follower(self.client)
 
     def kill(self) -> None:

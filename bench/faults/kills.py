@@ -1,0 +1,274 @@
+"""Random kills under load: the daemon, boxd, the engine, the whole box, at any moment; size = kills.
+
+A real hive with playbook agents in real boxes, clients that send all the time, a client that folds the events, a stub
+of the model's API. SIGKILL hits at random times. Then everything is let go quiet and brought down, and the checkers
+look at the store, the turns' logs, what each sender was promised and what is left on the machine. A run of more than
+`PART` kills is made of parts, each a hive of its own whose result is kept, so that a run that was cut goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.faults import checker, victims
+from bench.faults.campaign import CampaignResult, combined
+from bench.faults.load import PLAYBOOK, Load, quiet, workers_log
+from bench.faults.victims import Box
+from melipona.testing.folding import FoldingClient
+from melipona.testing.hive import HiveProcess
+from melipona.testing.invariants import Expect, Finding
+from melipona.testing.model_stub import ModelStub
+
+QUICK, FULL = 300, 10_000
+PART = 500
+AGENTS = ("ana", "ben", "cleo", "dora", "emil", "fay")
+CAP, ATTEMPTS = 4, 6
+KINDS = {"engine": 9, "boxd": 5, "box": 3, "daemon": 4, "daemon and box": 1}
+"""What is killed, and how often. With the last, a box dies while no daemon is there to see it."""
+LONGEST_GAP = 0.2
+"""Seconds from one kill to the next, at most; how many is drawn."""
+QUIET_SECONDS = 120.0
+NOBODY_SECONDS = 30.0
+CONFIG = f"""
+[mail]
+attempts = {ATTEMPTS}
+backoff = [0.05]
+thread_hops = 0
+thread_per_minute = 0
+sends_per_minute = 0
+[turns]
+cap = {CAP}
+[watch]
+restarts = 1000000
+backoff = [0.05]
+[budgets]
+hive_usd_per_day = 0
+turns_per_hour = 0
+[boxes]
+orphan_busy = 120
+orphan_idle = 120
+"""
+CHECKED = (*checker.STORE_ALONE, "I-10", "I-11", "I-12", "I-19", *checker.NOTHING_LEFT)
+RECOVERED_SECONDS = 60.0
+"""I-11 is broken when a hive needs longer; how long it took is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One kill, `at` in UTC microseconds. `turn` was open in the box; `seconds` passed until a daemon was ready."""
+
+    kind: str
+    at: int
+    agent: str | None = None
+    turn: int | None = None
+    seconds: float | None = None
+
+
+def run(seed: int, size: int, folder: Path) -> CampaignResult:
+    """Kill `size` times."""
+    if size <= PART:
+        return part(seed, size, folder)
+    sizes = [PART] * (size // PART) + ([size % PART] if size % PART else [])
+    results = [_kept(seed + n, kills, folder / f"part-{n:03d}", len(sizes)) for n, kills in enumerate(sizes)]
+    return combined(results, seed=seed, size=size)
+
+
+def _kept(seed: int, size: int, folder: Path, parts: int) -> CampaignResult:
+    """A part's result: from its file when an earlier run got that far, else run now."""
+    kept = folder / "result.json"
+    if kept.exists():
+        return CampaignResult(**json.loads(kept.read_text()))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run").mkdir()
+    began = time.monotonic()
+    result = part(seed, size, folder / "run")
+    kept.write_text(json.dumps(asdict(result)))
+    verdict = "ok" if result.ok else f"BROKEN: {result.violations}"
+    took = time.monotonic() - began
+    print(f"{folder.name} of {parts}, seed {seed}: {took:.0f} s, {result.acknowledged} promised, {verdict}", flush=True)
+    return result
+
+
+def part(seed: int, size: int, folder: Path) -> CampaignResult:
+    """One hive, `size` kills."""
+    with _hive(folder) as (hive, stub):
+        for name in AGENTS:
+            hive.agent(name, playbook=PLAYBOOK)
+        load = Load(hive.data, AGENTS, seed, folder / "workers")
+        folding = FoldingClient(hive.client, seed)
+        killer = Killer(hive, seed)
+        began = time.monotonic()
+        try:
+            for number in range(1, size + 1):
+                killer.kill()
+                if number % 100 == 0:
+                    took = time.monotonic() - began
+                    print(f"  {number} kills, {load.acknowledged} promised, {took:.0f} s", file=sys.stderr, flush=True)
+        finally:
+            load.stop()
+        took = time.monotonic() - began
+        quiet_began = time.monotonic()
+        stuck: list[Finding] = []
+        try:
+            parked = quiet(hive.data, QUIET_SECONDS, hive.client)
+        except TimeoutError as error:
+            parked, stuck = [], [Finding("I-9", "hive", f"it did not become quiet: {error}")]
+        quiet_took = time.monotonic() - quiet_began
+        folded = folding.finish()
+    findings = [*stuck, *folded, *checker.money(hive.data, stub)]
+    expect = Expect(settled=not stuck, cap=CAP, attempts=ATTEMPTS)
+    findings += checker.of_load(hive.data, folder / "workers", hive.ids, expect=expect, secrets=[stub.key])
+    recovery = [*(kill.seconds for kill in killer.kills if kill.seconds is not None), *given_back(hive, killer.kills)]
+    findings += [Finding("I-11", "hive", f"{s:.1f} s until it worked again") for s in recovery if s > RECOVERED_SECONDS]
+    return _result(
+        seed,
+        size,
+        hive,
+        folder,
+        findings,
+        killer.kills,
+        recovery,
+        numbers={
+            "kill_seconds": round(took, 1),
+            "quiet_seconds": round(quiet_took, 1),
+            "parked": len(parked),
+            "snapshots_compared": folding.compared,
+            "events_folded": folding.events,
+            "streams_hung_up": folding.hung_up,
+            "model_calls": len(stub.messages),
+        },
+    )
+
+
+@contextmanager
+def _hive(folder: Path) -> Generator[tuple[HiveProcess, ModelStub]]:
+    stub = ModelStub(key=f"sk-ant-canary-{secrets.token_hex(16)}")
+    env = {"ANTHROPIC_BASE_URL": stub.url, "ANTHROPIC_API_KEY": stub.key}
+    hive = HiveProcess(folder / "hive", config=CONFIG, env=env, follow=False)
+    try:
+        hive.start()
+        try:
+            yield hive, stub
+        finally:
+            hive.close()
+    finally:
+        stub.close()
+
+
+def _result(
+    seed: int,
+    size: int,
+    hive: HiveProcess,
+    folder: Path,
+    findings: Sequence[Finding],
+    kills: Sequence[Kill],
+    recovery: Sequence[float],
+    numbers: dict[str, float],
+) -> CampaignResult:
+    lines = list(workers_log(folder / "workers"))
+    by_agents = list(checker.promises(folder / "workers", hive.data, hive.ids))
+    broken = checker.violations(findings)
+    turns = _one(hive.data, "SELECT count(*) FROM turns")
+    return CampaignResult(
+        campaign="kills",
+        seed=seed,
+        size=size,
+        operations=len(lines) + sum(1 for promise in by_agents if promise.sender != "operator"),
+        faults=Counter(kill.kind for kill in kills),
+        acknowledged=sum(1 for promise in by_agents if promise.outcome == "ok"),
+        lost=sum(1 for finding in findings if finding.invariant in checker.LOST),
+        duplicated=sum(1 for finding in findings if finding.invariant in checker.TWICE),
+        unknown=sum(1 for line in lines if line["outcome"] == "unknown"),
+        checked=CHECKED,
+        violations=broken,
+        recovery=recovery,
+        worst_seed=seed,
+        numbers={**numbers, "turns": turns, "messages": _one(hive.data, "SELECT count(*) FROM messages")},
+    )
+
+
+class Killer:
+    """Kills one thing after the other."""
+
+    def __init__(self, hive: HiveProcess, seed: int) -> None:
+        self._hive, self._random = hive, random.Random(seed)
+        self._id = hive.store_id()
+        self.kills: list[Kill] = []
+
+    def kill(self) -> None:
+        """Wait a random while, then kill something; a daemon is started again at once."""
+        time.sleep(self._random.uniform(0, LONGEST_GAP))
+        kind = self._random.choices(list(KINDS), weights=list(KINDS.values()))[0]
+        if kind.startswith("daemon"):
+            self._daemon(kind)
+        else:
+            self._in_box(kind)
+
+    def _daemon(self, kind: str) -> None:
+        at, began = _now(), time.monotonic()
+        self._hive.kill()
+        if kind != "daemon":
+            for box in self._some(victims.boxes(self._id)):
+                victims.kill(box.everything)
+        self._hive.start()
+        self.kills.append(Kill(kind, at, seconds=time.monotonic() - began))
+
+    def _some(self, boxes: list[Box]) -> list[Box]:
+        return [self._random.choice(boxes)] if boxes else []
+
+    def _in_box(self, kind: str) -> None:
+        """Kill in one box; when none is there, wait for one: the load starts them."""
+        end = time.monotonic() + NOBODY_SECONDS
+        while time.monotonic() < end:
+            boxes = [box for box in victims.boxes(self._id) if box.engines or kind != "engine"]
+            if boxes:
+                box = self._random.choice(boxes)
+                agent, turn = self._at_work(box)
+                at = _now()
+                pids = {"engine": box.engines, "boxd": (box.init,), "box": box.everything}[kind]
+                if victims.kill(pids):
+                    self.kills.append(Kill(kind, at, agent, turn))
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"for {NOBODY_SECONDS:g} s there was no {kind} to kill")
+
+    def _at_work(self, box: Box) -> tuple[str | None, int | None]:
+        """Whose box it is, and the turn that runs in it."""
+        query = (
+            "SELECT t.agent, t.id FROM turns t JOIN boxes b ON b.agent_id = t.agent_id"
+            " WHERE t.state <> 'ended' AND b.id = ?"
+        )
+        with closing(sqlite3.connect(f"file:{self._hive.data / 'mel.db'}?mode=ro", uri=True, timeout=10)) as c:
+            row = c.execute(query, (box.id,)).fetchone()
+        return (None, None) if row is None else (str(row[0]), int(row[1]))
+
+
+def given_back(hive: HiveProcess, kills: Sequence[Kill]) -> Generator[float]:
+    """Seconds from each kill in a box until the turn that died of it had ended and its mail was given back."""
+    with closing(sqlite3.connect(f"file:{hive.data / 'mel.db'}?mode=ro", uri=True)) as c:
+        for kill in kills:
+            if kill.turn is None:
+                continue
+            row = c.execute("SELECT ended_at, result FROM turns WHERE id = ?", (kill.turn,)).fetchone()
+            if row is not None and row[0] is not None and row[1] != "ok" and row[0] >= kill.at:
+                yield (row[0] - kill.at) / 1_000_000
+
+
+def _one(data: Path, query: str) -> Any:
+    with closing(sqlite3.connect(f"file:{data / 'mel.db'}?mode=ro", uri=True)) as c:
+        return c.execute(query).fetchone()[0]
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
