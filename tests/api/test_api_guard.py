@@ -21,12 +21,18 @@ def routes_of_app(hive: ServedHive) -> set[tuple[str, str]]:
     """Every route, as OpenAPI and the router know it."""
     from melipona.api.app import create_app
     from melipona.api.auth import Logins
+    from melipona.api.board import Board
+    from melipona.api.hive_routes import place_of
     from melipona.api.live import Broadcaster
     from melipona.api.metrics import Lag
+    from melipona.api.roster import Roster
 
     async def make() -> set[tuple[str, str]]:
         logins = Logins(hive.services.store, hive.services.clock)
-        app = create_app(hive.services, logins, Broadcaster(hive.services.store, "x", logins), Lag())
+        roster = Roster(hive.services)
+        broadcaster = Broadcaster(hive.services.store, "x", logins)
+        board = Board(hive.services, broadcaster, roster, lambda: place_of(hive.services, roster))
+        app = create_app(hive.services, logins, board, Lag())
         found: set[tuple[str, str]] = set()
         for context in app.routes:
             for route in getattr(context, "effective_route_contexts", list)() or [context]:

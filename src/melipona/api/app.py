@@ -10,11 +10,13 @@ from fastapi import APIRouter, FastAPI
 
 from melipona.agents.routes import agent_routes
 from melipona.api.auth import Logins
+from melipona.api.board import Board
 from melipona.api.guard import Guard, Transport
-from melipona.api.hive_routes import hive_routes
+from melipona.api.hive_routes import hive_routes, place_of
 from melipona.api.live import Broadcaster
 from melipona.api.login_routes import cookie_name, login_routes
 from melipona.api.metrics import Lag, metric_routes
+from melipona.api.operator_routes import operator_routes
 from melipona.api.pages import page_routes
 from melipona.api.problems import MEDIA_TYPE, handle_errors
 from melipona.api.protocol import PREFIX
@@ -47,6 +49,7 @@ class Api:
     app: FastAPI
     logins: Logins
     broadcaster: Broadcaster
+    board: Board
     lag: Lag
 
     def guarded(self, transport: Transport) -> Guard:
@@ -59,11 +62,13 @@ async def make_api(services: Services) -> Api:
     """Everything of the API for one life of the daemon."""
     logins = Logins(services.store, services.clock)
     broadcaster = Broadcaster(services.store, await services.store.read(store_id), logins)
+    roster = Roster(services)
+    board = Board(services, broadcaster, roster, lambda: place_of(services, roster))
     lag = Lag()
-    return Api(services, create_app(services, logins, broadcaster, lag), logins, broadcaster, lag)
+    return Api(services, create_app(services, logins, board, lag), logins, broadcaster, board, lag)
 
 
-def create_app(services: Services, logins: Logins, broadcaster: Broadcaster, lag: Lag) -> FastAPI:
+def create_app(services: Services, logins: Logins, board: Board, lag: Lag) -> FastAPI:
     """All routes. Without a guard around it nobody is anybody and every route that needs an operator fails."""
     app = FastAPI(
         title="Melipona",
@@ -75,17 +80,17 @@ def create_app(services: Services, logins: Logins, broadcaster: Broadcaster, lag
         redirect_slashes=False,
     )
     handle_errors(app)
-    roster = Roster(services)
-    for router in _rooms(services, logins, broadcaster, roster):
+    for router in [*_rooms(services, logins, board), operator_routes(services, board, lag)]:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
-    app.include_router(metric_routes(services, broadcaster, roster, lag))
+    app.include_router(metric_routes(services, board.broadcaster, board.roster, lag))
     app.include_router(page_routes(logins, services.port))
     return app
 
 
-def _rooms(services: Services, logins: Logins, broadcaster: Broadcaster, roster: Roster) -> list[APIRouter]:
+def _rooms(services: Services, logins: Logins, board: Board) -> list[APIRouter]:
+    broadcaster, roster = board.broadcaster, board.roster
     return [
-        hive_routes(services, broadcaster, roster),
+        hive_routes(services, broadcaster, roster, board),
         agent_routes(services.agents, roster, services.check_playbook),
         mail_routes(services.mail),
         turn_routes(services.store, services.turns),

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from melipona.api.board import Board
 from melipona.api.live import Broadcaster
 from melipona.api.roster import Roster
 from melipona.api.services import Services
@@ -17,7 +18,7 @@ from melipona.clock import rfc3339
 from melipona.errors import Invalid
 from melipona.views.events import Events, list_events
 from melipona.views.hive import Place, StateView, snapshot
-from melipona.views.request import LIMIT_DEFAULT, Following, Limit
+from melipona.views.request import LIMIT_DEFAULT, Following, Limit, Number
 
 
 class BackupTo(BaseModel):
@@ -34,10 +35,10 @@ STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-def hive_routes(services: Services, broadcaster: Broadcaster, roster: Roster) -> APIRouter:
+def hive_routes(services: Services, broadcaster: Broadcaster, roster: Roster, board: Board) -> APIRouter:
     """Routes below `/api/v1`."""
     router = APIRouter(tags=["hive"])
-    _events(router, services, broadcaster)
+    _events(router, services, broadcaster, board)
 
     @router.get("/state", response_model=StateView)
     async def state() -> Any:
@@ -72,26 +73,33 @@ def hive_routes(services: Services, broadcaster: Broadcaster, roster: Roster) ->
     return router
 
 
-def _events(router: APIRouter, services: Services, broadcaster: Broadcaster) -> None:
+def _events(router: APIRouter, services: Services, broadcaster: Broadcaster, board: Board) -> None:
     @router.get("/events", response_class=Response, responses=STREAM)
     async def stream(
         last_event: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
         after: Annotated[str | None, Query(description="A number, or `<store>-<number>`; absent means live.")] = None,
         agent: str | None = None,
+        rows: Annotated[bool, Query(description="With `event: rows`: what changed in the snapshot.")] = False,
     ) -> Response:
-        """Events as they happen. `event: reset` means: fetch the snapshot again (D-33)."""
+        """Events as they happen. `event: reset` means: fetch the snapshot again (D-33).
+
+        With `rows` there is `event: rows` between them: `{"event", "agents", "gone", "hive"}`: whole rows of the
+        snapshot that changed, names of agents that are no more, and the snapshot's `mail`, `turns`, `operations` and
+        `spent`, or null when they did not change.
+        """
         known = last_event or after
+        told = board if rows else None
         if known is not None and known.isascii() and known.isdigit() and len(known) < 19:
-            return EventStream(broadcaster, store=None, after=int(known), agent=agent)
+            return EventStream(broadcaster, store=None, after=int(known), agent=agent, board=told)
         place = last_event_id(known)
         store, number = (None, None) if place is None else place
-        return EventStream(broadcaster, store=store, after=number, agent=agent)
+        return EventStream(broadcaster, store=store, after=number, agent=agent, board=told)
 
     @router.get("/events/page", response_model=Events)
     async def page(
         limit: Limit = LIMIT_DEFAULT,
         following: Following = None,
-        after: Annotated[int | None, Query(ge=0)] = None,
+        after: Number | None = None,
         agent: str | None = None,
         kind: str | None = None,
     ) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import anyio
 
@@ -30,6 +30,8 @@ class Client:
         self, session: str | None, scope: anyio.CancelScope, *, agent: str | None = None, deaf: bool = False
     ) -> None:
         self.session, self.agent, self.deaf, self._scope = session, agent, deaf, scope
+        self.rows = False
+        """It is also told what changes in the snapshot (`board.py`)."""
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._news = asyncio.Event()
 
@@ -67,6 +69,11 @@ class Broadcaster:
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    @property
+    def clients(self) -> Collection[Client]:
+        """Those that follow now."""
+        return self._clients
 
     def add(self, client: Client) -> None:
         """From now on it gets every event."""

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from melipona.api.app import create_app
 from melipona.api.auth import Logins
-from melipona.api.live import Broadcaster
+from melipona.api.board import Board
 from melipona.api.metrics import Lag
 from melipona.api.services import Services
 
@@ -35,7 +35,7 @@ class _StandIn:
 def document() -> str:
     """The OpenAPI document as it is committed."""
     nobody: Any = _StandIn()
-    app = create_app(cast("Services", nobody), cast("Logins", nobody), cast("Broadcaster", nobody), Lag())
+    app = create_app(cast("Services", nobody), cast("Logins", nobody), cast("Board", nobody), Lag())
     return json.dumps(app.openapi(), indent=1, ensure_ascii=False) + "\n"
 
 

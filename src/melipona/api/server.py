@@ -113,6 +113,7 @@ async def serve(
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.broadcaster.run)
+            tasks.start_soon(api.board.run)
             tasks.start_soon(api.lag.measure)
             task_status.started(api)
             await anyio.sleep_forever()

@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 from starlette.responses import Response
 
+from melipona.api.board import Board
 from melipona.api.guard import Receive, Scope, Send
 from melipona.api.live import Broadcaster, Client
 from melipona.principals import OperatorPrincipal
@@ -60,19 +61,27 @@ class EventStream(Stream):
     """All events above a number, first those that are stored, then live. `after` None means from now on (D-33).
 
     A store id that is not ours, or a number that is not there, is answered by `event: reset`: the client fetches the
-    snapshot again.
+    snapshot again. With `board` the client is told too what changes in the snapshot, as `event: rows`.
     """
 
     def __init__(
-        self, broadcaster: Broadcaster, *, store: str | None, after: int | None, agent: str | None = None
+        self,
+        broadcaster: Broadcaster,
+        *,
+        store: str | None,
+        after: int | None,
+        agent: str | None = None,
+        board: Board | None = None,
     ) -> None:
         super().__init__(broadcaster, agent=agent)
-        self._store, self._after = store, after
+        self._store, self._after, self._board = store, after, board
 
     async def pump(self, client: Client, send: Send) -> None:
-        sent = await self._begin(send)
-        sent = await self._stored(sent, send)
+        first = await self._begin(send)
+        sent = await self._stored(first, send)
         self.broadcaster.add(client)
+        if self._board is not None:
+            self._board.join(client, first)
         sent = await self._stored(sent, send)  # what was committed between the last look and joining
         while True:
             data = await client.taken(sent)

@@ -23,7 +23,7 @@ from melipona.views.mail import (
     one_message,
     unread_from_agents,
 )
-from melipona.views.request import LIMIT_DEFAULT, Asker, Following, Limit, message_number
+from melipona.views.request import LIMIT_DEFAULT, Asker, Following, Limit, Number, message_number
 
 WAIT_MOST = 60.0
 """Longest wait of one request; a client that waits longer asks again."""
@@ -36,7 +36,7 @@ class NewMessage(BaseModel):
 
     to: str = Field(description="An agent's name, or `*` for all agents.")
     body: str
-    reply_to: int | None = Field(default=None, description="The message that this one answers.")
+    reply_to: Number | None = Field(default=None, description="The message that this one answers.")
     wake: bool = Field(default=True, description="False lets it ride along with the recipient's next turn.")
     key: str | None = Field(default=None, max_length=200, description="The same as the header Idempotency-Key.")
 
@@ -46,7 +46,7 @@ class Read(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: list[int] | None = Field(default=None, max_length=1000, description="Null means all.")
+    ids: list[Number] | None = Field(default=None, max_length=1000, description="Null means all.")
 
 
 class SentView(TypedDict):
@@ -74,6 +74,9 @@ class Marked(TypedDict):
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 Wait = Annotated[float, Query(ge=0, le=WAIT_MOST, description="Seconds to wait for an unread message of an agent.")]
+Text = Annotated[
+    str | None, Query(min_length=1, max_length=200, description="Only those whose body holds this, near the newest.")
+]
 
 
 def mail_routes(mail: Mail) -> APIRouter:
@@ -94,10 +97,11 @@ def _reading(router: APIRouter, mail: Mail) -> None:
         following: Following = None,
         agent: str | None = None,
         state: str | None = None,
-        thread: int | None = None,
+        thread: Number | None = None,
+        text: Text = None,
     ) -> Any:
         """Messages of the whole hive, newest first."""
-        narrowed = partial(list_messages, agent=agent, state=state, thread=thread)
+        narrowed = partial(list_messages, agent=agent, state=state, thread=thread, text=text)
         return await store.read(narrowed, limit=limit, following=following)
 
     @router.get("/messages/{message}", response_model=MessageView)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, literal_column, select, union
+from sqlalchemy import Connection, Select, func, literal, literal_column, select, union
 from typing_extensions import TypedDict
 
 from melipona.clock import rfc3339, rfc3339_or_none
@@ -13,6 +13,8 @@ from melipona.ids import OPERATOR, SYSTEM
 from melipona.store.schema import messages
 from melipona.views.page import LIMIT, listed, page
 
+SEARCHED = 100_000
+"""Messages that one search looks at: a text that is nowhere must not read the whole history."""
 STATES = ("waiting", "leased", "handled", "parked")
 """Names of the stored numbers, in their order."""
 
@@ -107,14 +109,20 @@ def list_messages(
     agent: str | None = None,
     state: str | None = None,
     thread: int | None = None,
+    text: str | None = None,
 ) -> dict[str, Any]:
-    """Messages of the whole hive, newest first; `agent` keeps those it sent or got.
+    """Messages of the whole hive, newest first; `agent` keeps those it sent or got, `text` those whose body (of a long
+    one: its first lines) holds it, letters of ASCII in either case, among the newest `SEARCHED` below `following`.
 
     Raises:
         Invalid: there is no such state.
     """
     query = _newest(limit, following)
-    if agent is not None and state is None and thread is None:
+    if text is not None:
+        newest = select(func.coalesce(func.max(messages.c.id), 0)).scalar_subquery()
+        oldest = (newest if following is None else literal(following)) - SEARCHED
+        query = query.where(messages.c.id > oldest, messages.c.body.icontains(text, autoescape=True))
+    if agent is not None and state is None and thread is None and text is None:
         query = query.where(messages.c.id.in_(_ids_of(agent, limit, following)))
     elif agent is not None:
         query = query.where((messages.c.sender == agent) | (messages.c.recipient == agent))

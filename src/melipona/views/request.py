@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
+from pydantic import Field
 
 from melipona.ids import numbered
 from melipona.principals import OperatorPrincipal
@@ -22,7 +23,10 @@ def _asker(request: Request) -> OperatorPrincipal:
 
 Asker = Annotated[OperatorPrincipal, Depends(_asker)]
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Most items of one page.")]
-Following = Annotated[int | None, Query(alias="next", ge=0, description="`next` of the page before.")]
+NUMBER_MOST = (1 << 63) - 1
+"""What a row can hold; a larger number is a mistake of whoever sends it, and no bug of ours."""
+Number = Annotated[int, Field(ge=0, le=NUMBER_MOST)]
+Following = Annotated[Number | None, Query(alias="next", description="`next` of the page before.")]
 LIMIT_DEFAULT = LIMIT
 
 
