@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from melipona.errors import WorldFailed
+from melipona.faults import fault
 
 OUTPUT_LIMIT = 4 << 20
 GRACE = timedelta(seconds=2)
@@ -56,6 +57,7 @@ async def run(
         WorldFailed: it cannot be started, or did not end in time.
     """
     name = Path(argv[0]).name
+    await fault("process.run.before_start")
     try:
         process = await asyncio.create_subprocess_exec(
             *map(str, argv),
@@ -69,6 +71,7 @@ async def run(
     except OSError as error:
         raise WorldFailed(f"{name} cannot be started: {error.strerror or error}", code="cannot_start") from error
     try:
+        await fault("process.run.after_start")
         async with asyncio.timeout(timeout.total_seconds()):
             out, err, _ = await asyncio.gather(
                 _drain(process.stdout, output_limit), _drain(process.stderr, output_limit), _feed(process, stdin)
@@ -79,6 +82,7 @@ async def run(
     finally:
         if process.returncode is None:
             await _end(process)
+    await fault("process.run.after_end")
     return Completed(code, out[0], err[0], cut=out[1] or err[1])
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from melipona.beneath import read_regular
 from melipona.errors import Invalid, LimitReached, WorldFailed
+from melipona.faults import fault_here
 from melipona.ids import AgentId, AgentName, new_id
 from melipona.principals import AgentPrincipal
 from melipona.store import events
@@ -71,7 +72,9 @@ def copy(folders: AgentFolders, agent: AgentPrincipal, path: str) -> Draft:
         shelf.mkdir(mode=0o755, exist_ok=True)
         shelf.chmod(0o755)
         _check_quota(shelf, name, len(body))
+        fault_here("agents.publish.before_write")
         _write(draft, body)
+        fault_here("agents.publish.after_write")
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise WorldFailed(f"{target} cannot be written: {error.strerror}", remedy="free some space") from error
@@ -80,7 +83,9 @@ def copy(folders: AgentFolders, agent: AgentPrincipal, path: str) -> Draft:
 
 def put(c: Connection, agent: AgentPrincipal, draft: Draft) -> dict[str, object]:
     """Give a draft its name, replacing an older copy, and record it."""
+    fault_here("agents.publish.before_replace")
     draft.draft.replace(draft.target)
+    fault_here("agents.publish.after_replace")
     data = {"path": draft.seen_as, "bytes": draft.size}
     events.record(c, "file.published", agent=agent.agent, by=agent.agent, data=data)
     return {"path": draft.seen_as, "bytes": draft.size}

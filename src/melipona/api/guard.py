@@ -14,6 +14,7 @@ from typing import Any, Literal
 import anyio
 
 from melipona.api.problems import problem_response
+from melipona.faults import fault
 from melipona.ids import new_id
 from melipona.principals import OperatorPrincipal
 from melipona.store.engine import request_id
@@ -66,7 +67,9 @@ class Guard:
         except _No as no:
             await problem_response(no.status, no.code, no.detail, no.remedy)(scope, receive, send)
         else:
+            await fault("api.request.before_handling")
             await self._app(scope, body, _marked(send, identifier))
+            await fault("api.request.after_handling")
         finally:
             request_id.reset(token)
 
@@ -184,6 +187,7 @@ def _replayed(data: bytes, receive: Receive) -> Receive:
 def _marked(send: Send, identifier: str) -> Send:
     async def with_id(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
+            await fault("api.answer.before_start")
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", identifier.encode())]
         await send(message)
 

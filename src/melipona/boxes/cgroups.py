@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melipona.boxes.driver import BoxLimits
+from melipona.faults import fault_here
 
 _CONTROLLERS = ("memory", "pids", "cpu")
 _SYSTEMD_RUN = "/usr/bin/systemd-run"
@@ -77,8 +78,10 @@ class Cgroups:
                     leaves.append(str(leaf))
                 for file, value in _settings(place, limits).items():
                     _set(leaf / file, value)
+            fault_here("boxes.limits.before_enter")
             for leaf in leaves:
                 (Path(leaf) / "cgroup.procs").write_text(str(pid))
+            fault_here("boxes.limits.after_enter")
         except OSError:
             remove(leaves)
             raise

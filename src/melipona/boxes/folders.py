@@ -24,6 +24,7 @@ from pathlib import Path
 from melipona.boxes.driver import BoxFolders
 from melipona.boxes.removal import remove_tree
 from melipona.errors import Invalid, WorldFailed
+from melipona.faults import fault_here
 from melipona.ids import AgentId, AgentName, BoxId, agent_name, new_id
 
 OWNER_UID = 64000
@@ -153,7 +154,9 @@ class Folders:
         if target.exists() or source.is_symlink() or not source.is_dir():
             return  # done before: what has the name now is a namesake's
         self._make(f"homes/{agent}", 0o700, None)
+        fault_here("boxes.named_folder.before_rename")
         source.rename(target)
+        fault_here("boxes.named_folder.after_rename")
 
     def purge_agent(self, agent: AgentId, name: AgentName | None) -> None:
         """Remove all folders of an agent, whatever lies in them (invariant 36).
@@ -180,7 +183,9 @@ class Folders:
         """First out of sight in one step, then entry by entry. Removals may run side by side, of one path too."""
         away = self.data / "trash" / new_id()
         try:
+            fault_here("boxes.folder.before_rename_away")
             (self.data / path).rename(away)
+            fault_here("boxes.folder.after_rename_away")
         except FileNotFoundError:
             return
         except OSError as error:
@@ -196,7 +201,9 @@ class Folders:
         *above, name = path.split("/")
         parent = _open_below(self.data, above)
         try:
+            fault_here("boxes.folder.before_make")
             made = _mkdir(name, parent)
+            fault_here("boxes.folder.after_make")
             fd = os.open(name, _OPEN_FOLDER, dir_fd=parent)
         except OSError as error:
             raise WorldFailed(f"{self.data / path}: {error.strerror}", remedy="move it away") from error
@@ -206,6 +213,7 @@ class Folders:
             if made or _unfinished(fd, uid):
                 os.fchown(fd, uid, gid)
                 os.fchmod(fd, mode)
+                fault_here("boxes.folder.after_owner")
             _check_owner(fd, uid, self.data / path)
         finally:
             os.close(fd)

@@ -15,6 +15,8 @@ from typing import Any
 
 from anyio import fail_after, move_on_after, wait_readable
 
+from melipona.faults import fault
+
 KILL_SECONDS = 10.0
 """How long a kill may take until the box counts as lost."""
 
@@ -137,14 +139,17 @@ async def end_box(pidfd: int, grace: float) -> None:
     Raises:
         TimeoutError: it is still there long after it was killed.
     """
+    await fault("boxes.end.before_signal")
     if grace > 0:
         _send(pidfd, signal.SIGTERM)
         with move_on_after(grace):
             await wait_readable(pidfd)
+            await fault("boxes.end.after_signal")
             return
     _send(pidfd, signal.SIGKILL)
     with fail_after(KILL_SECONDS):
         await wait_readable(pidfd)
+    await fault("boxes.end.after_kill")
 
 
 def _send(pidfd: int, number: signal.Signals) -> None:

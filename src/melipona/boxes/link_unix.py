@@ -20,6 +20,7 @@ from melipona.boxes.link import Exit, Gap, Hello, Output, ProgramInfo, ProgramSp
 from melipona.boxes.listening import BoxdListener
 from melipona.clock import Clock
 from melipona.errors import BoxError, BoxLost, BoxProtocolError
+from melipona.faults import fault
 from melipona.ids import BoxId, ProgramId
 
 LINE_SLICE = 512 << 10
@@ -49,13 +50,19 @@ class BoxLink(BoxdListener):
             connection.tell({"op": "ack", "id": program, "at": offset})
 
     async def _call(self, head: dict[str, Any]) -> ProgramInfo | None:
-        return await self._on_connection(lambda connection: connection.call(head))
+        await fault(f"link.{head['op']}.before_call")
+        info = await self._on_connection(lambda connection: connection.call(head))
+        await fault(f"link.{head['op']}.after_call")
+        return info
 
     async def ready(self, within: timedelta) -> Hello:
         """Wait until boxd has dialled; the latest hello."""
         try:
+            await fault("link.ready.before_wait")
             with anyio.fail_after(within.total_seconds()):
-                return (await self._up()).hello
+                hello = (await self._up()).hello
+            await fault("link.ready.after_wait")
+            return hello
         except TimeoutError:
             raise BoxLost(f"{self._name}: boxd did not dial within {within.total_seconds():g} s") from None
 
@@ -87,7 +94,9 @@ class BoxLink(BoxdListener):
                 head = {"op": "write", "id": program, "seq": seq, "at": at, "more": more}
                 await connection.call(head, line[at : at + LINE_SLICE])
 
+        await fault("link.write.before_call")
         await self._on_connection(slices)
+        await fault("link.write.after_call")
 
     async def end_input(self, program: ProgramId) -> None:
         """Close the program's input after all that was written."""
@@ -106,9 +115,13 @@ class BoxLink(BoxdListener):
         """The program's output from `offset` on, across reconnects, ending with `Exit`; any number may follow it."""
         at = offset
         while True:
+            await fault("link.follow.before_call")
             feed = await self._on_connection(_opener(program, at))
+            await fault("link.follow.after_call")
             try:
+                await fault("link.spool.before_read")
                 while (item := await feed.next()) is not None:
+                    await fault("link.spool.after_read")
                     at = item.offset + (len(item.data) if isinstance(item, Output) else 0)
                     yield item
                     if isinstance(item, Exit):

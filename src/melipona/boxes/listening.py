@@ -21,6 +21,7 @@ from melipona.boxes.sockets import listen_unix, peer_pid
 from melipona.boxes.wire import Greeting
 from melipona.clock import Clock
 from melipona.errors import BoxError, BoxLost, BoxProtocolError
+from melipona.faults import fault_here
 from melipona.ids import BoxId
 
 CONTROL_SOCKET = "ctl.sock"
@@ -60,7 +61,9 @@ class BoxdListener:
 
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen and take boxd's connections until `aclose` or cancellation; started once it listens."""
+        fault_here("boxes.control_socket.before_bind")
         listener = listen_unix(self._sockets, CONTROL_SOCKET, mode=self._mode, gid=self._gid)
+        fault_here("boxes.control_socket.after_bind")
         try:
             task_status.started()
             with self._scope:
@@ -159,6 +162,7 @@ class BoxdListener:
         if self._box is not None and greeting.hello.box != self._box:
             raise BoxProtocolError(f"{self._name}: boxd says that it is of box {greeting.hello.box!r}")
         self._candidates.discard(connection)
+        fault_here("boxes.hello.after_read")
         old, self._connection = self._connection, connection
         if old is not None:
             old.abort()

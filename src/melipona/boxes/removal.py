@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 
 from melipona.errors import WorldFailed
+from melipona.faults import fault_here
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _O_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,7 +31,9 @@ def remove_tree(top: Path, *, keep_top: bool = False) -> None:
     except OSError as error:
         raise WorldFailed(f"{top} cannot be removed: {error.strerror}") from error
     try:
+        fault_here("boxes.removal.before_empty")
         _empty(fd)
+        fault_here("boxes.removal.after_empty")
         if not keep_top:
             top.rmdir()
     except OSError as error:

@@ -19,6 +19,7 @@ from melipona.boxes.argv import Descriptors
 from melipona.boxes.identity import Init
 from melipona.boxes.seccomp import filter_path
 from melipona.errors import BoxStartFailed
+from melipona.faults import fault, fault_here
 
 _STDERR_TAIL = 2000
 _STATUS_LIMIT = 1 << 16
@@ -68,9 +69,11 @@ class Starting:
         Raises:
             BoxStartFailed: bwrap ended before.
         """
+        await fault("boxes.init.before_read")
         while b"\n" not in self._text:
             if not await self._read():
                 raise BoxStartFailed(self.said() or "bwrap ended without a word")
+        await fault("boxes.init.after_read")
         try:
             status: Any = json.loads(self._text.split(b"\n", 1)[0])
             return identity.read_init(int(status["child-pid"]))
@@ -79,7 +82,9 @@ class Starting:
 
     def release(self) -> None:
         """Let the box go on."""
+        fault_here("boxes.init.before_release")
         os.write(self._block, b"x")
+        fault_here("boxes.init.after_release")
 
     async def becomes(self, init: Init, program: Sequence[str]) -> None:
         """Wait until the init has become `program`.

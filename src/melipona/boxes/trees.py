@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from melipona.faults import fault_here
 from melipona.ids import new_id
 
 MANAGED_SETTINGS = "claude-code/managed-settings.json"
@@ -76,7 +77,9 @@ def keep_tree(store: Path, name: str, tree: Tree) -> Path:
     made = store / f".{new_id()}"
     try:
         _write(made, tree)
+        fault_here("boxes.tree.before_rename")
         made.rename(folder)
+        fault_here("boxes.tree.after_rename")
     except OSError:
         shutil.rmtree(made, ignore_errors=True)
         if not folder.is_dir():  # else somebody made it meanwhile

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from melipona import errors
+from melipona.faults import fault
 from melipona.principals import AgentPrincipal
 
 Scope = MutableMapping[str, Any]
@@ -114,6 +115,7 @@ class Exchange:
         if not self._complete:
             raw.append((b"connection", b"close"))
         self.started = True
+        await fault("gate.answer.before_start")
         await self._put({"type": "http.response.start", "status": status, "headers": raw})
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
@@ -122,7 +124,9 @@ class Exchange:
         Raises:
             Gone: it did not read for `times.idle` seconds.
         """
+        await fault("gate.answer.before_piece" if more else "gate.answer.before_end")
         await self._put({"type": "http.response.body", "body": data, "more_body": more})
+        await fault("gate.answer.after_piece" if more else "gate.answer.after_end")
         self.finished = not more
 
     async def answer(self, status: int, body: bytes, media: str, headers: Mapping[str, str] | None = None) -> None:

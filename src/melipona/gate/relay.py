@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from melipona.budgets.model import Reservation, Usage
 from melipona.budgets.service import Budgets
 from melipona.errors import UpstreamError
+from melipona.faults import fault
 from melipona.finishing import to_the_end
 from melipona.gate.exchange import Exchange
 from melipona.gate.scan import KeyScanner
@@ -43,7 +44,9 @@ class Ending:
         """
         reservation, self._reservation = self._reservation, None
         if reservation is not None:
+            await fault("gate.settlement.before_write")
             await to_the_end(self._store.write(self._settle, self._budgets, reservation))
+            await fault("gate.settlement.after_write")
 
     def _settle(self, c: Connection, budgets: Budgets, reservation: Reservation) -> None:
         if self.refused or (self.status is not None and self.status >= 300):
@@ -89,7 +92,9 @@ class Relay:
 
     async def _whole(self, response: httpx2.Response, limit: int) -> None:
         read = bytearray()
+        await fault("gate.upstream.before_read")
         async for data in response.aiter_bytes():
+            await fault("gate.upstream.after_read")
             read += data
             if len(read) > limit:
                 raise UpstreamError(f"the model API's answer is longer than {limit} bytes")
@@ -105,7 +110,9 @@ class Relay:
         headers = self._headers(response)
         await self._x.start(response.status_code, headers.items())
         try:
+            await fault("gate.stream.before_read")
             async for data in response.aiter_bytes():
+                await fault("gate.stream.after_read")
                 usage.feed(data)
                 if usage.stopped:
                     self._ending.usage, self._ending.complete = usage.usage, usage.final

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from melipona import __version__
 from melipona.errors import Invalid, UpstreamError
+from melipona.faults import fault
 from melipona.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ class Upstream:
         client = await self.open()
         url = f"{self.base_url}{path}" + (f"?{query}" if query else "")
         request = client.build_request(method, url, content=body, headers=[*headers, *self._fixed().items()])
+        await fault("gate.upstream.before_send")
         try:
-            return await client.send(request, stream=True)
+            response = await client.send(request, stream=True)
         except httpx2.HTTPError as error:
             never = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
             raise UpstreamError(
@@ -107,6 +109,8 @@ class Upstream:
                 remedy="the engine tries again; the operator can look at `mel doctor`",
                 code=NEVER_REACHED if never else "upstream_error",
             ) from error
+        await fault("gate.upstream.after_send")
+        return response
 
     def _fixed(self) -> Mapping[str, str]:
         key = {"authorization": f"Bearer {self._key}"} if self._bearer else {"x-api-key": self._key}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from melipona.errors import WorldFailed
+from melipona.faults import fault_here
 
 
 class LongBodies(Protocol):
@@ -68,7 +69,9 @@ class FileBodies:
             ) from error
 
     def remove(self, recipient: str, path: str) -> None:
+        fault_here("mail.body.before_unlink")
         self._host_path(recipient, path).unlink(missing_ok=True)
+        fault_here("mail.body.after_unlink")
 
     def _host_path(self, recipient: str, path: str) -> Path:
         """Where a path lies here. It comes from our own row; only its last part, a number, is used."""
@@ -94,6 +97,7 @@ class FileBodies:
         """Put the file in place whole and durable, readable by the box's uid."""
         path, draft = folder / f"{message}.md", folder / f".{message}.new"
         try:
+            fault_here("mail.body.before_write")
             self._make_folders(folder)
             draft.unlink(missing_ok=True)
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -102,8 +106,11 @@ class FileBodies:
                 file.write(body)
                 file.flush()
                 os.fsync(fd)
+            fault_here("mail.body.before_replace")
             draft.replace(path)
+            fault_here("mail.body.after_replace")
             _sync_folder(folder)
+            fault_here("mail.body.after_write")
         except OSError as error:
             raise WorldFailed(f"{path} cannot be written: {error.strerror}", remedy="free some space") from error
         return path

@@ -22,6 +22,7 @@ from typing import Any
 
 from melipona.clock import Clock, SystemClock, rfc3339
 from melipona.errors import Conflict, Invalid, NotFound, StoreFull, WorldFailed
+from melipona.faults import fault_here
 from melipona.ids import new_id
 from melipona.store import seals
 from melipona.store.archive import Archive, Progress
@@ -68,8 +69,10 @@ def write_backup(
         raise NotFound(f"there is no hive in {data}", remedy="name its folder with --data")
     at = (clock or SystemClock()).now()
     with _staged(target) as (copy, partial):
+        fault_here("store.backup.before_copy")
         copy_whole(data / STORE, copy)
         facts = _prepare(copy)
+        fault_here("store.backup.after_copy")
         manifest = {"format": FORMAT, "at": rfc3339(at), "schema": HEAD, "homes": homes, **facts}
         with _writing(partial) as tar:
             archive = Archive(tar, progress)
@@ -77,7 +80,9 @@ def write_backup(
             archive.add_file(copy.parent, copy.name, STORE)
             if archive.contents.skipped:
                 raise WorldFailed(f"the copy of the store vanished: {archive.contents.notes[0]}", remedy="try again")
+            fault_here("store.backup.before_trees")
             _add_trees(archive, data, homes=homes)
+            fault_here("store.backup.after_trees")
         _place(partial, target)
     found = archive.contents
     told = {"path": str(target), "bytes": target.stat().st_size, "files": found.files, **facts}
@@ -130,10 +135,15 @@ def unpack_backup(
     """The same, blocking."""
     _check_empty(data)
     try:
+        fault_here("store.restore.before_unpack")
         manifest, files = _unpack(archive, data, box_owner or (os.geteuid(), os.getegid()))
+        fault_here("store.restore.after_unpack")
         found = _check_store(data / STORE, manifest)
+        fault_here("store.restore.after_check")
         mark_new(data / STORE, clock or SystemClock(), again=True)
+        fault_here("store.restore.before_sync")
         os.sync()
+        fault_here("store.restore.after_sync")
     except BaseException:
         for entry in data.iterdir():
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
@@ -158,7 +168,9 @@ def _unpack(archive: Path, data: Path, box_owner: tuple[int, int]) -> tuple[dict
                 if member.isdir():
                     _make_folder(path, member.name, owner)
                 elif member.isreg() and source is not None:
+                    fault_here("store.restore.before_file")
                     _write_file(path, source, member, owner)
+                    fault_here("store.restore.after_file")
                     files += 1
                 else:
                     raise Invalid(f"{archive} holds {member.name!r}, which is neither file nor folder")
@@ -297,12 +309,14 @@ def _writing(partial: Path) -> Generator[tarfile.TarFile]:
 
 def _place(partial: Path, target: Path) -> None:
     """Give the whole file its name, replacing nothing."""
+    fault_here("store.backup.before_place")
     try:
         os.link(partial, target)
     except FileExistsError as error:
         raise Conflict(f"{target} exists", remedy="name a new file") from error
     except OSError:  # a file system without hard links
         partial.rename(target)
+    fault_here("store.backup.after_place")
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

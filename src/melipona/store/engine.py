@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 
 from melipona.clock import Clock
 from melipona.errors import Bug, StoreFull, StoreUnusable
+from melipona.faults import fault
 from melipona.store.sqlite import check_place, close_core, driver_of, open_core, translated
 from melipona.store.writer import IDLE, Event, Job, Outcome, Writer, again, now
 
@@ -74,7 +75,9 @@ class Store:
         from melipona.store.migrate import ensure_schema  # alembic is only imported when there is something to migrate
 
         check_place(path, force=force_place)
+        await fault("store.open.before_schema")
         await asyncio.to_thread(ensure_schema, path, clock)
+        await fault("store.open.after_schema")
         return cls(path, clock, idle=idle)
 
     # ---- use ------------------------------------------------------------------------------------------------------
@@ -87,9 +90,12 @@ class Store:
             OutcomeUnknown (it may have been stored; the daemon is about to restart).
         """
         self._check_usable()
-        job = Job(lambda c: op(c, *args, **kw), self._loop.create_future(), request_id.get())
+        await fault("store.write.before_queue")
+        job = Job(lambda c: op(c, *args, **kw), self._loop.create_future(), request_id.get(), op)
         self._writer.put(job)
-        return await job.future
+        value = await job.future
+        await fault("store.write.after_told")
+        return value
 
     async def write_when_possible(
         self, op: Callable[Concatenate[Connection, P], T], *args: P.args, **kw: P.kwargs

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from melipona.clock import Clock
 from melipona.errors import StoreError, StoreUnusable
+from melipona.faults import fault_here
 from melipona.ids import new_id
 from melipona.store.sqlite import connect, translated
 
@@ -44,8 +45,12 @@ def ensure_schema(path: Path, clock: Clock) -> None:
             )
         if revision != HEAD:
             if revision is not None:
+                fault_here("store.migrate.before_backup")
                 _backup(path, revision)
+                fault_here("store.migrate.after_backup")
+            fault_here("store.migrate.before_upgrade")
             _upgrade(path)
+            fault_here("store.migrate.after_upgrade")
         mark_new(path, clock)
 
 
@@ -84,7 +89,9 @@ def mark_new(path: Path, clock: Clock, *, again: bool = False) -> None:
             if missing:
                 driver.execute("BEGIN IMMEDIATE")
                 driver.executemany("INSERT OR REPLACE INTO meta(key, value) VALUES (?, ?)", missing.items())
+                fault_here("store.mark_new.before_commit")
                 driver.execute("COMMIT")
+                fault_here("store.mark_new.after_commit")
     except sqlite3.Error as error:
         raise _failed(error, path) from error
 
@@ -130,7 +137,9 @@ def _upgrade(path: Path) -> None:
             driver.execute("BEGIN IMMEDIATE")
             try:
                 config.attributes["connection"] = c
+                fault_here("store.upgrade.before_commit")
                 command.upgrade(config, "head")  # commits or rolls back by itself
+                fault_here("store.upgrade.after_commit")
             except BaseException:
                 if driver.in_transaction:
                     driver.execute("ROLLBACK")
@@ -170,12 +179,16 @@ def copy_whole(path: Path, copy: Path) -> None:
     try:
         with closing(connect(path, reader=False)) as driver:
             driver.execute("PRAGMA wal_autocheckpoint=0")  # the daemon's writer is the only checkpointer
+            fault_here("store.copy.before_vacuum")
             driver.execute("VACUUM INTO ?", (str(copy),))
+            fault_here("store.copy.after_vacuum")
     except sqlite3.Error as error:
         raise translated(error, copy) from error
     for place, flags in ((copy, os.O_RDONLY), (copy.parent, os.O_RDONLY | os.O_DIRECTORY)):
         fd = os.open(place, flags | os.O_CLOEXEC)
         try:
+            fault_here("store.copy.before_sync")
             os.fsync(fd)
+            fault_here("store.copy.after_sync")
         finally:
             os.close(fd)

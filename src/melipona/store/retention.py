@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from melipona.clock import Micros, later
 from melipona.errors import StoreError
+from melipona.faults import fault_here
 from melipona.settings import Settings
 from melipona.store.engine import Store
 from melipona.store.schema import calls, event_seals, events, spend, turns
@@ -129,5 +130,7 @@ def remove_logs(data: Path, paths: list[str]) -> int:
         file = data / path
         if file.parent.parent == data / "turns" and ".." not in file.parts:
             removed += file.is_file()
+            fault_here("store.turn_log.before_unlink")
             file.unlink(missing_ok=True)
+            fault_here("store.turn_log.after_unlink")
     return removed

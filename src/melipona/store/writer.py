@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from melipona.clock import Clock, Micros
 from melipona.errors import Bug, OutcomeUnknown, StoreError
+from melipona.faults import commit_point, fault_here, watched
 from melipona.store.sqlite import PRAGMAS, close_core, driver_of, open_core, translated
 
 BATCH = 512
@@ -56,6 +57,8 @@ class Job:
     op: Callable[[Connection], Any]
     future: asyncio.Future[Any]
     request_id: str | None
+    named: Callable[..., Any]
+    """The function that `op` calls: it names the fault points of the commit."""
 
 
 @dataclass(slots=True)
@@ -160,7 +163,9 @@ class Writer:
         except sqlite3.Error as error:
             return self._undone(jobs, translated(error, self._path))
         try:
+            _pass(outcomes, "before_commit")
             driver.execute("COMMIT")
+            _pass(outcomes, "after_commit")
         except sqlite3.Error as error:
             return self._undone(jobs, translated(error, self._path, committing=True))
         return outcomes
@@ -215,7 +220,9 @@ class Writer:
                 self._optimized_at = self._clock.monotonic()
                 self._driver.execute("PRAGMA optimize")
             self._driver.execute("PRAGMA busy_timeout=0")
+            fault_here("store.checkpoint.before_commit")
             self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            fault_here("store.checkpoint.after_commit")
         except sqlite3.Error as error:
             failure = translated(error, self._path, committing=True)
             if isinstance(failure, OutcomeUnknown):
@@ -229,6 +236,14 @@ def again(error: StoreError) -> StoreError:
     fresh = copy.copy(error)
     fresh.__cause__ = error.__cause__
     return fresh
+
+
+def _pass(outcomes: Sequence[Outcome], when: str) -> None:
+    """Pass the fault points of a commit, one for each operation that is in it."""
+    if watched():
+        for outcome in outcomes:
+            if outcome.error is None:
+                commit_point(outcome.job.named, when)
 
 
 def _all_failed(jobs: Sequence[Job], error: StoreError) -> list[Outcome]:

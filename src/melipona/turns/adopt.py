@@ -20,6 +20,7 @@ from melipona.agents import store as agent_rows
 from melipona.boxes.driver import BoxDriver, BoxRef, BoxState
 from melipona.boxes.folders import Folders
 from melipona.errors import BoxError, BoxLost, WorldFailed
+from melipona.faults import fault
 from melipona.ids import AgentId
 from melipona.mail import store as mail_rows
 from melipona.store import events
@@ -55,7 +56,10 @@ class Adoption:
             await tasks.start(self._box, row, tasks, name=f"adopt the box of {row.agent}")
         await self._end_turns_without_box({row.agent_id for row in boxes})
         known = [row.id for row in boxes]
-        for swept in await self.driver.sweep(self.folders.boxes, known):
+        await fault("turns.sweep.before_look")
+        swept_boxes = await self.driver.sweep(self.folders.boxes, known)
+        await fault("turns.sweep.after_look")
+        for swept in swept_boxes:
             log.warning("ended a box that no row names", box=swept)
             await self.store.write_when_possible(_swept, swept)
 
@@ -82,7 +86,9 @@ class Adoption:
                 await self.store.write_when_possible(self._end_lost, turn)
 
     async def _take_over_box(self, row: box_rows.BoxRow, tasks: TaskGroup) -> bool:
+        await fault("turns.adoption.before_open")
         station = await self.stations.open(row)
+        await fault("turns.adoption.after_open")
         try:
             await station.link.ready(timedelta(seconds=self.parts.settings.turns.adopt))
             if station.link.newer:
@@ -95,7 +101,10 @@ class Adoption:
         return True
 
     async def _state(self, row: box_rows.BoxRow) -> BoxState:
-        return await self.driver.inspect(BoxRef(row.id, row.handle or {}))
+        await fault("turns.adoption.before_inspect")
+        state = await self.driver.inspect(BoxRef(row.id, row.handle or {}))
+        await fault("turns.adoption.after_inspect")
+        return state
 
     async def _give_up(self, station: Station, row: box_rows.BoxRow, why: str) -> None:
         try:

@@ -22,6 +22,7 @@ from melipona.boxes.driver import BoxState
 from melipona.boxes.folders import Folders
 from melipona.clock import Clock, later
 from melipona.errors import BoxError, MeliponaError
+from melipona.faults import fault
 from melipona.ids import AgentId
 from melipona.operations import store as operation_rows
 from melipona.operations.model import Operation
@@ -88,9 +89,11 @@ class Keeper:
 
     async def _act(self, operation: Operation) -> None:
         try:
+            await fault("turns.operation.before_act")
             agent = await self._store.read(agent_rows.by_id, operation.agent_id or AgentId(""))
             if agent is not None:
                 await self._acts[operation.kind](agent)
+            await fault("turns.operation.after_act")
             await self._store.write(self._agents.finished, operation)
         except MeliponaError as error:
             log.warning("operation failed, it is tried again", kind=operation.kind, error=error.message)
@@ -108,7 +111,9 @@ class Keeper:
 
     async def _purge(self, agent: Agent) -> None:
         await self._stop(agent)
+        await fault("turns.purge.before_remove")
         await asyncio.to_thread(self._folders.purge_agent, agent.id, agent.name)
+        await fault("turns.purge.after_remove")
 
     # ---- watching --------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from melipona.agents import store as agent_rows
 from melipona.boxes.link import Exit, Gap, Output
 from melipona.engines.engine import Demand, EngineEvent, PermissionRequest, Result, SessionStarted
 from melipona.errors import BoxLost
+from melipona.faults import fault
 from melipona.turns.lines import Lines, well_formed
 from melipona.turns.log import TurnLog, log_path, read_log
 from melipona.turns.model import NAME_MOST, OpenTurn, Progress
@@ -113,7 +114,9 @@ class TurnListener:
                             for event in decoder.feed(well_formed(line)):
                                 result = await self._take(after, event) or result
                             self.offset = after
+                        await fault("turns.spool.before_acknowledge")
                         await link.acknowledge(self.seat.program, self.offset)
+                        await fault("turns.spool.after_acknowledge")
                         if result is not None:
                             return result
                     case Gap(offset=offset):

@@ -29,6 +29,7 @@ from melipona.engines.engine import (
     Unknown,
     UsageClaim,
 )
+from melipona.faults import fault_here
 from melipona.ids import TurnId
 
 FLUSH_SECONDS = 0.05
@@ -151,8 +152,10 @@ class TurnLog:
             return
         view = memoryview(bytes(self._buffer))
         self._buffer.clear()
+        fault_here("turns.log.before_append")
         while view:
             view = view[os.write(self._fd, view) :]
+        fault_here("turns.log.after_append")
         self._on_growth()
 
     def close(self) -> None:
@@ -174,6 +177,7 @@ def read_log(path: Path) -> Iterator[LogLine]:
     """The lines of a log, oldest first. A torn last line is cut off the file; a missing file has none."""
     if not path.exists():
         return
+    fault_here("turns.log.before_read")
     end, program = 0, ""
     with path.open("rb") as file:
         for raw in file:
@@ -184,8 +188,11 @@ def read_log(path: Path) -> Iterator[LogLine]:
             if line is not None:
                 program = line.program
                 yield line
+    fault_here("turns.log.after_read")
     if path.stat().st_size > end:
+        fault_here("turns.log.before_truncate")
         os.truncate(path, end)
+        fault_here("turns.log.after_truncate")
 
 
 def _line(raw: bytes, program: str) -> LogLine | None:

@@ -19,6 +19,7 @@ from melipona.agents import store as agent_rows
 from melipona.agents.model import Agent
 from melipona.budgets.service import Budgets
 from melipona.errors import BoxError, Conflict, NotFound
+from melipona.faults import fault
 from melipona.ids import AgentId, AgentName, TurnId
 from melipona.mail import store as mail_rows
 from melipona.mail.model import Message
@@ -77,7 +78,9 @@ class Turns:
             self._wake.clear()
             if not self._stopping:
                 for admitted in await self._p.store.write_when_possible(self._admit):
+                    await fault("turns.turn.before_begin")
                     self.begin(tasks, admitted, adopted=False)
+                    await fault("turns.turn.after_begin")
                 await self._stop_idle()
             await self._sleep()
 

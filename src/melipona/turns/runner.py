@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from melipona.agents.model import Agent
 from melipona.errors import AskedWrongly, BoxError, BoxLost, BoxProtocolError, EngineError, StoreError
+from melipona.faults import fault
 from melipona.mail import store as mail_rows
 from melipona.mail.model import Message
 from melipona.turns import box_rows, program_rows
@@ -123,7 +124,9 @@ class TurnRunner:
 
     async def _converse(self) -> Ending:
         try:
+            await fault("turns.turn.before_box")
             self._station = await self.p.stations.up(self.agent)
+            await fault("turns.turn.after_box")
             if self.turn.interrupt_by is not None and self.turn.program is None:
                 return INTERRUPTED
             seat, listener = await self._sit(self._station)
@@ -163,7 +166,9 @@ class TurnRunner:
     async def _talk(self, seat: EngineSeat, listener: TurnListener) -> Ending:
         """Send what is due and listen, until a result is final."""
         while True:
+            await fault("turns.lines.before_send")
             await seat.send()
+            await fault("turns.lines.after_send")
             known = listener.unanswered(self._compacted) if self.adopted else None
             result = known or await listener.until_result()
             if isinstance(result, Ended):
@@ -249,7 +254,9 @@ class TurnRunner:
             return
         self._kill_at = self.p.clock.monotonic() + self.p.settings.turns.interrupt_grace
         self._nudge.set()
+        await fault("turns.interrupt.before_send")
         await self._seat.interrupt()
+        await fault("turns.interrupt.after_send")
 
     async def _end_box(self, why: str) -> None:
         if self._station is None:
@@ -266,6 +273,7 @@ class TurnRunner:
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     async def _end(self, ending: Ending) -> None:
+        await fault("turns.turn.before_end")
         await self._costs_settled()
         seat = self._seat
         closing = Closing(
@@ -284,6 +292,7 @@ class TurnRunner:
                 await seat.ended()
             except (BoxError, AskedWrongly):
                 pass  # the box went with it
+        await fault("turns.turn.after_end")
 
     async def _costs_settled(self) -> None:
         """The gate settles a model call just after its last byte: give it a moment, so that the row has the cost."""

@@ -18,6 +18,7 @@ from melipona.agents.model import Agent
 from melipona.boxes.link import ProgramInfo, ProgramSpec
 from melipona.engines.engine import EngineDriver, EngineLaunch
 from melipona.errors import BoxError, BoxLost, NotFound
+from melipona.faults import fault
 from melipona.ids import ProgramId, new_id
 from melipona.turns import program_rows
 from melipona.turns.parts import RunnerParts
@@ -149,7 +150,9 @@ class EngineSeat:
         row = program_rows.Program(identifier, self.station.box, self.agent.id, self.model, session, None, made_of)
         first = self.driver.program(self._launch(row)).first_lines
         await self.p.store.write_when_possible(program_rows.add_program, row, first)
+        await fault("turns.engine.before_start")
         self._sits(row, await self.held().link.start(self._spec(row)))
+        await fault("turns.engine.after_start")
 
     def _sits(self, row: program_rows.Program, info: ProgramInfo) -> None:
         self.row, self.info, self._sent = row, info, info.next_seq - 1

@@ -27,6 +27,7 @@ from melipona.boxes.link_unix import BoxLink
 from melipona.boxes.sockets import listen_unix
 from melipona.clock import Clock
 from melipona.errors import BoxError, BoxLost, BoxProtocolError, BoxStartFailed, MeliponaError, WorldFailed
+from melipona.faults import fault
 from melipona.finishing import to_the_end
 from melipona.ids import AgentId, AgentName, BoxId, ProgramId, new_id
 from melipona.principals import AgentPrincipal
@@ -130,8 +131,10 @@ class Stations:
         """
         grace = timedelta(seconds=self._p.settings.stop_grace) if grace is None else grace
         station.stopping = True
+        await fault("turns.box.before_stop")
         if station.ref is not None:
             await self._p.driver.stop(station.ref, grace=grace)
+        await fault("turns.box.after_stop")
         await self.lost(station, why)
 
     async def end_engine(self, station: Station, program: ProgramId) -> None:
@@ -165,7 +168,9 @@ class Stations:
     async def clear(self, box: BoxId) -> None:
         """Remove the folder of a box that is gone; what cannot be removed is told and goes at a later start."""
         try:
+            await fault("turns.box_folder.before_remove")
             await asyncio.to_thread(self._p.folders.remove_box, box)
+            await fault("turns.box_folder.after_remove")
         except WorldFailed as error:
             log.warning("a box's folder could not be removed", box=box, error=error.message)
 
@@ -243,7 +248,9 @@ class Stations:
         """Start the box to its end also when we are cancelled meanwhile: what was started must be known to be ended."""
 
         async def start() -> None:
+            await fault("turns.box.before_start")
             station.ref = await self._p.driver.start(spec)
+            await fault("turns.box.after_start")
 
         await to_the_end(start())
 
@@ -272,14 +279,18 @@ class Stations:
         mode, gid = (0o600, None) if owner.uid == os.geteuid() else (0o660, owner.gid)
         link = BoxLink(folder, is_init, clock=self._p.clock, box=box, mode=mode, gid=gid)
         await self._tasks.start(link.serve)
+        await fault("turns.gate_socket.before_bind")
         sock = listen_unix(folder, "gate.sock", mode=mode, gid=gid)
+        await fault("turns.gate_socket.after_bind")
         gate = await self._p.serve_gate(sock, AgentPrincipal(agent, name))
         made.append(Station(agent, name, box, link, gate))
         return made[0]
 
     async def _close(self, station: Station) -> None:
+        await fault("turns.sockets.before_close")
         await station.gate.aclose()
         await station.link.aclose()
+        await fault("turns.sockets.after_close")
 
     def _spec(self, agent: Agent, box: BoxId, mounts: Sequence[Mount]) -> BoxSpec:
         s = self._p.settings
