@@ -43,6 +43,7 @@ from melipona.engines.claude import ClaudeEngineDriver
 from melipona.engines.engine import EngineDriver
 from melipona.engines.playbook import PlaybookEngineDriver, parse_playbook
 from melipona.errors import BoxError, MeliponaError, OutcomeUnknown
+from melipona.faults import fault
 from melipona.gate.app import Gate
 from melipona.gate.listener import serve_box
 from melipona.gate.upstream import Upstream
@@ -149,12 +150,16 @@ class Daemon:
             )
             await self.store.write(self._account_for_older_daemons)
             adoption = Adoption(self.store, driver, self.folders, stations, self.turns, parts, self.host)
+            await fault("daemon.adoption.before_run")
             await adoption.run(tasks)
+            await fault("daemon.adoption.after_run")
             self._start_loops(tasks)
             self.is_ready = True
             gc.freeze()
             self.gate.warm()
+            await fault("daemon.ready.before_notify")
             notify("READY=1")
+            await fault("daemon.ready.after_notify")
             log.info("ready", epoch=self.epoch, port=listeners.port)
             try:
                 await self._until_asked(tasks)
@@ -178,9 +183,13 @@ class Daemon:
         self.turns.quiesce()
         if not self.store.broken.is_set():
             if self.down:
+                await fault("daemon.down.before_boxes")
                 await self._end_boxes()
+                await fault("daemon.down.after_boxes")
             await self.store.write(end_epoch, self.epoch, why="down" if self.down else "stopped")
+            await fault("daemon.end.before_seal")
             await self.sealer.finish()
+            await fault("daemon.end.after_seal")
         tasks.cancel_scope.cancel()
 
     async def _end_boxes(self) -> None:
@@ -317,7 +326,9 @@ async def serve(data: Path, settings: Settings, environ: MutableMapping[str, str
     store = await Store.open(data / "mel.db", SystemClock())
     listeners: Listeners | None = None
     try:
+        await fault("daemon.listen.before_bind")
         listeners = await listen(store, data / "run", port=settings.hive.port)
+        await fault("daemon.listen.after_bind")
         epoch = await store.write(begin_epoch, host=socket.gethostname(), pid=os.getpid(), version=__version__)
         daemon = Daemon(data, settings, upstream, store, epoch)
         for number in (signal.SIGTERM, signal.SIGINT):

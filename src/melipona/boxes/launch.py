@@ -16,6 +16,7 @@ from pathlib import Path
 from melipona.boxes.folders import Owner
 from melipona.boxes.launcher import STAGE
 from melipona.errors import BoxStartFailed
+from melipona.faults import fault_here
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 _LAUNCH_SECONDS = 30
@@ -98,6 +99,7 @@ def launch(
     staged = [path for pair in stage.pairs for path in pair]
     plan = [*stage.ids, str(len(stage.pairs)), *staged, *argv]
     command = [*prefix, sys.executable, "-I", "-S", str(LAUNCHER), *plan]
+    fault_here("boxes.launch.before_start")
     try:
         started = subprocess.run(
             command,
@@ -114,5 +116,6 @@ def launch(
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BoxStartFailed(f"the launcher could not be started: {error}", code="launcher") from error
+    fault_here("boxes.launch.after_start")
     if started.returncode:
         raise BoxStartFailed(f"the launcher ended with {started.returncode}", code="launcher")

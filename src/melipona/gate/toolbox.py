@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 
 from melipona.errors import AskedWrongly, Bug, Invalid, MeliponaError, NotFound
+from melipona.faults import fault
 from melipona.gate.calls import CallId, Parking, ToolCall
 from melipona.json_marks import too_intricate
 from melipona.principals import AgentPrincipal
@@ -91,7 +92,10 @@ class Toolbox:
 
     async def _run(self, tool: Tool, caller: AgentPrincipal, arguments: Mapping[str, Any], call: CallId) -> Json:
         try:
-            return await tool.handler(ToolCall(self._store, self._parking, caller, arguments, call, self._epoch))
+            await fault("gate.tool.before_call")
+            made = ToolCall(self._store, self._parking, caller, arguments, call, self._epoch)
+            answer = await tool.handler(made)
+            await fault("gate.tool.after_call")
         except MeliponaError as error:
             if not isinstance(error, AskedWrongly):
                 log.warning("a tool failed", tool=tool.name, agent=caller.name, code=error.code, error=error.message)
@@ -99,6 +103,7 @@ class Toolbox:
         except Exception as error:
             log.exception("a tool failed", tool=tool.name, agent=caller.name)
             raise Bug(f"the tool {tool.name} failed") from error
+        return answer
 
     def _checked(self, tool: Tool, arguments: object) -> Mapping[str, Any]:
         if arguments is None:
