@@ -37,7 +37,7 @@ from melipona.budgets.model import micro
 from melipona.budgets.prices import load_prices
 from melipona.budgets.service import Budgets
 from melipona.clock import SystemClock
-from melipona.daemon_process import hold_data, loop_factory, notify, tune
+from melipona.daemon_process import hold_data, loop_factory, no_core, notify, tune
 from melipona.doctor import examine
 from melipona.engines.claude import ClaudeEngineDriver
 from melipona.engines.engine import EngineDriver
@@ -354,6 +354,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="mel.toml")
     options = parser.parse_args(argv)
     os.umask(0o077)
+    no_core()
     configure(readable=sys.stderr.isatty())
     tune()
     data = options.data.absolute()

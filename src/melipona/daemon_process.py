@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import gc
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -35,6 +36,11 @@ def hold_data(data: Path) -> int:
         os.close(lock)
         raise Conflict(f"another daemon runs the hive in {data}", remedy="`mel status` shows it") from error
     return lock
+
+
+def no_core() -> None:
+    """A crash leaves no image of our memory on the disk: keys are in it (T37). What we start inherits it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def notify(state: str) -> None:

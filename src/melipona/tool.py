@@ -66,7 +66,9 @@ class Call(Protocol):
 class Tool:
     """A tool that agents may call. `parameters` is a JSON Schema object; `handler` returns the structured answer.
 
-    `read_only` is the MCP hint. Errors of the family `AskedWrongly` become an error result that the model can read.
+    `read_only` is the MCP hint. `per_minute` is how often one agent may call it within a minute, for tools whose effect
+    leaves a row each time and has no quota of its own (T35); 0 means no limit.
+    Errors of the family `AskedWrongly` become an error result that the model can read.
     """
 
     name: str
@@ -74,3 +76,4 @@ class Tool:
     parameters: Json
     handler: Callable[[Call], Awaitable[Json]]
     read_only: bool = False
+    per_minute: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +13,8 @@ from melipona.ids import AgentName, agent_name
 from melipona.views.agents import AgentDetail, Agents
 from melipona.views.request import Asker
 
+Usd = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+ATurnCount = Annotated[int, Field(ge=0, le=1_000_000)]
 VERBS = ("start", "stop", "restart", "pause", "resume", "destroy", "purge")
 
 
@@ -38,8 +40,8 @@ class NewAgent(BaseModel):
     role: Literal["worker", "manager"] = "worker"
     model: str | None = Field(default=None, max_length=200)
     playbook: str | None = Field(default=None, description="The text of a playbook file, for the engine of that name.")
-    budget_usd: float | None = Field(default=None, ge=0, description="A day; 0 means no limit, null the default.")
-    turns_per_hour: int | None = Field(default=None, ge=0, description="0 means no limit, null the default.")
+    budget_usd: Usd | None = Field(default=None, description="A day; 0 means no limit, null the default.")
+    turns_per_hour: ATurnCount | None = Field(default=None, description="0 means no limit, null the default.")
     send_allow: list[str] | None = Field(default=None, description="Names it may write to; null means everybody.")
 
 
@@ -50,8 +52,8 @@ class Changes(BaseModel):
 
     model: str | None = Field(default=None, max_length=200)
     playbook: str | None = None
-    budget_usd: float | None = Field(default=None, ge=0)
-    turns_per_hour: int | None = Field(default=None, ge=0)
+    budget_usd: Usd | None = None
+    turns_per_hour: ATurnCount | None = None
     send_allow: list[str] | None = None
     role: Literal["worker", "manager"] | None = None
 

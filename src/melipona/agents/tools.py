@@ -38,6 +38,9 @@ PUBLISH = """Copy one of your files (up to 1 MiB) to /shared/YOUR-NAME/, where e
 to send to others. Publishing a file of the same name again replaces it. It cannot be taken back: publish no secrets."""
 
 
+A_MINUTE = 60
+"""Calls of `set_status`, and of `publish`, of one agent within a minute: each is an event, which stays (T35)."""
+
 States = Callable[[], Awaitable[Mapping[str, str]]]
 """Each agent's state word (D-37) by name."""
 BudgetLeft = Callable[[Connection, AgentId], int | None]
@@ -69,11 +72,13 @@ def agent_tools(
     return [
         Tool("whoami", WHOAMI, _NOTHING, whoami, read_only=True),
         Tool("list_agents", LIST_AGENTS, _NOTHING, list_agents, read_only=True),
-        Tool("set_status", SET_STATUS, _text_argument("text", f"At most {STATUS_MOST} characters."), set_status),
-        Tool("publish", PUBLISH, _text_argument("path", "The file, such as /ws/report.md."), publish),
+        Tool("set_status", SET_STATUS, _text_argument("text", _SHORT), set_status, per_minute=A_MINUTE),
+        Tool("publish", PUBLISH, _text_argument("path", _FILE), publish, per_minute=A_MINUTE),
     ]
 
 
+_SHORT = f"At most {STATUS_MOST} characters."
+_FILE = "The file, such as /ws/report.md."
 _NOTHING: Json = {"type": "object", "properties": {}, "additionalProperties": False}
 
 

@@ -25,7 +25,7 @@ from melipona.clock import rfc3339
 from melipona.ids import TurnId
 from melipona.store.engine import Event
 from melipona.turns.log import log_path as usual_path
-from melipona.views.request import turn_number
+from melipona.views.request import Number, turn_number
 from melipona.views.turns import log_path, one_turn
 
 BEAT_SECONDS = 15.0
@@ -128,7 +128,7 @@ def turn_stream_routes(services: Services, broadcaster: Broadcaster) -> APIRoute
     )
     async def stream(
         turn: str,
-        after: Annotated[int, Query(ge=0, description="The id of the last piece that was received.")] = 0,
+        after: Annotated[Number, Query(description="The id of the last piece that was received.")] = 0,
         follow: Annotated[bool, Query(description="False: what there is by now.")] = True,
         last_event: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
     ) -> Any:
@@ -136,7 +136,8 @@ def turn_stream_routes(services: Services, broadcaster: Broadcaster) -> APIRoute
         number = turn_number(turn)
         known = await services.store.read(log_path, number)
         path = services.data / known if known else usual_path(services.data / "turns", TurnId(number))
-        start = int(last_event) if last_event and last_event.isascii() and last_event.isdigit() else after
+        given = last_event or ""
+        start = int(given) if given.isascii() and given.isdigit() and len(given) < 19 else after
         return TurnStream(broadcaster, services.turns, number, path, start, follow=follow)
 
     del stream

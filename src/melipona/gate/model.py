@@ -15,7 +15,7 @@ from melipona.budgets.service import Budgets
 from melipona.errors import AskedWrongly, Invalid, UpstreamError
 from melipona.gate import refused_model as say
 from melipona.gate.exchange import Exchange, Times
-from melipona.gate.refusals import Refusals
+from melipona.gate.refusals import UPSTREAM_A_MINUTE, Refusals
 from melipona.gate.relay import KEY_REFUSED, Ending, Relay
 from melipona.gate.table import Asked, FieldRefused, Route, Table, check
 from melipona.gate.upstream import NEVER_REACHED, Upstream
@@ -65,6 +65,8 @@ class ModelRoute:
         elif not self._p.upstream.has_key:
             await self._p.refusals.no_key(x.agent)
             await say.no_key(x)
+        elif self._p.refusals.too_often(x.agent):
+            await say.too_often(x, UPSTREAM_A_MINUTE)
         elif self._streams[x.agent.id] >= self._p.settings.streams:
             await say.too_many(x, self._p.settings.streams)
         else:
@@ -146,6 +148,8 @@ class ModelRoute:
             await say.unreachable(x, error)
         finally:
             await ending.settle()
+        if ending.status is not None and ending.status >= 400:
+            self._p.refusals.by_upstream(x.agent)
         if ending.status in KEY_REFUSED:
             await self._p.refusals.key_refused(x.agent, ending.status)
             await say.key_refused(x, ending.status)

@@ -22,6 +22,8 @@ from melipona.store.engine import Store
 from melipona.text import visible
 
 A_MINUTE = 20
+UPSTREAM_A_MINUTE = 60
+"""Calls of one agent that the upstream may refuse within a minute: they cost nothing, but each is a row (T35)."""
 SHOWN = 200
 BETA_NAMES = 200
 
@@ -32,6 +34,7 @@ class Refusals:
     def __init__(self, store: Store, budgets: Budgets, clock: Clock) -> None:
         self._store, self._budgets, self._clock = store, budgets, clock
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._upstream: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=UPSTREAM_A_MINUTE))
         self._priced: set[str] = set()
         self.dropped_betas: Counter[str] = Counter()
 
@@ -65,6 +68,15 @@ class Refusals:
         if model not in self._priced and len(self._priced) < A_MINUTE:
             self._priced.add(model)
             await self._event(agent, "model.price_unknown", {"model": model, "costs_as": "the dearest model"})
+
+    def by_upstream(self, agent: AgentPrincipal) -> None:
+        """The upstream refused a call."""
+        self._upstream[agent.id].append(self._clock.monotonic())
+
+    def too_often(self, agent: AgentPrincipal) -> bool:
+        """Whether the upstream refused so much of that agent within a minute that nothing more goes there now."""
+        recent = self._upstream[agent.id]
+        return len(recent) == UPSTREAM_A_MINUTE and recent[0] > self._clock.monotonic() - 60
 
     def betas(self, dropped: list[str]) -> None:
         """Count dropped beta values."""

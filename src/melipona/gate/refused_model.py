@@ -57,6 +57,12 @@ async def too_many(x: Exchange, most: int) -> None:
     await error(x, 429, "rate_limit_error", f"at most {most} model calls of an agent run at once", SOON)
 
 
+async def too_often(x: Exchange, most: int) -> None:
+    """The upstream refused too many."""
+    text = f"the model API has refused {most} calls of this agent within a minute; wait a minute"
+    await error(x, 429, "rate_limit_error", text, {"x-should-retry": "true", "retry-after": "60"})
+
+
 async def unreachable(x: Exchange, failure: UpstreamError) -> None:
     """The upstream did not answer, or not as it should."""
     if x.started:

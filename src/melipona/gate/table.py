@@ -24,6 +24,9 @@ DEEPEST = 16
 MARKS_MOST = 500_000
 """Brackets, braces and commas of a request outside of its texts (T34)."""
 
+MODEL_MOST = 200
+"""Characters of a model's name: it is kept in a row of each call (T35)."""
+
 _NAME_SHOWN = 80
 
 
@@ -116,7 +119,7 @@ def check(table: Table, route: Route, body: bytes) -> Asked:
         if name not in route.fields:
             raise FieldRefused(name, _setting_of(name))
     model = request.get("model")
-    if not isinstance(model, str) or not any(fnmatchcase(model, pattern) for pattern in table.models):
+    if not isinstance(model, str) or len(model) > MODEL_MOST or not any(fnmatchcase(model, p) for p in table.models):
         raise FieldRefused(f"model {_named(model)}", "models.anthropic.allowed")
     _check_tools(table, request.get("tools"))
     _check_content(table, request.get("system"), 0)
@@ -131,7 +134,8 @@ def _parsed(body: bytes) -> dict[str, Any]:
     if too_intricate(body, MARKS_MOST):
         raise Invalid("the body has too many parts", remedy="send fewer or shorter messages")
     try:
-        request = json.loads(body, object_pairs_hook=_no_pair_twice)
+        # As text of UTF-8, which is what goes upstream: `json.loads` of bytes would guess other encodings too.
+        request = json.loads(body.decode(), object_pairs_hook=_no_pair_twice, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"the body is not JSON: {type(error).__name__}", remedy="send a JSON object") from error
     if not isinstance(request, dict):
@@ -144,6 +148,10 @@ def _no_pair_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a name is there twice")
     return found
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _max_tokens(request: Mapping[str, Any]) -> int:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from melipona.errors import AskedWrongly, Bug, Invalid, MeliponaError, NotFound
+from melipona.errors import AskedWrongly, Bug, Invalid, LimitReached, MeliponaError, NotFound
 from melipona.faults import fault
 from melipona.gate.calls import CallId, Parking, ToolCall
 from melipona.json_marks import too_intricate
@@ -40,6 +41,7 @@ class Toolbox:
     def __init__(self, store: Store, tools: Sequence[Tool], parking: Parking, *, epoch: int) -> None:
         self._store, self._parking, self._epoch = store, parking, epoch
         self._running: dict[str, asyncio.Future[Json]] = {}
+        self._recent: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
         self.tools: Mapping[str, Tool] = {tool.name: tool for tool in tools}
         if len(self.tools) != len(tools):
             raise Bug("two tools have the same name")
@@ -54,7 +56,8 @@ class Toolbox:
         """The tool's answer to `caller`. A call with the id of one under way waits for that one's answer.
 
         Raises:
-            MeliponaError: whatever the tool raises; NotFound: no such tool; Invalid: the arguments do not fit.
+            MeliponaError: whatever the tool raises; NotFound: no such tool; Invalid: the arguments do not fit;
+                LimitReached: it was called too often within a minute.
         """
         tool = self.tools.get(name)
         if tool is None:
@@ -62,6 +65,7 @@ class Toolbox:
                 f"there is no tool {_short(name)}", remedy=f"there are: {', '.join(self.tools)}", code="no_such_tool"
             )
         checked = self._checked(tool, arguments)
+        self._check_pace(tool, caller)
         call = CallId.of(caller.id, name, checked, own_id)
         if not call.own:
             return await self._run(tool, caller, checked, call)
@@ -104,6 +108,20 @@ class Toolbox:
             log.exception("a tool failed", tool=tool.name, agent=caller.name)
             raise Bug(f"the tool {tool.name} failed") from error
         return answer
+
+    def _check_pace(self, tool: Tool, caller: AgentPrincipal) -> None:
+        if not tool.per_minute:
+            return
+        recent, at = self._recent[caller.id, tool.name], self._store.clock.monotonic()
+        while recent and recent[0] <= at - 60:
+            recent.popleft()
+        if len(recent) >= tool.per_minute:
+            raise LimitReached(
+                f"you called {tool.name} {tool.per_minute} times within a minute, which is its limit",
+                remedy="wait a minute",
+                code="tool_rate",
+            )
+        recent.append(at)
 
     def _checked(self, tool: Tool, arguments: object) -> Mapping[str, Any]:
         if arguments is None:

@@ -23,6 +23,10 @@ INBOX_MOST = 10_000
 """Most messages that agents may have waiting for one agent (SECURITY.md T35). The operator is not bound by it."""
 
 
+FILES_AN_HOUR = 64 << 20
+"""Bytes of files that the long bodies of one agent may make within an hour: they lie outside its disk limit (T35)."""
+
+
 class MessageState(StrEnum):
     """Where a message is. Rows hold the number of `schema`."""
 
@@ -221,6 +225,20 @@ def breaker(traffic: Traffic, limits: MailLimits, now: Micros) -> Tripped | None
             key=f"sends:{traffic.sender}:{noun}:{now // 3_600_000_000}",
         )
     return None
+
+
+def files_breaker(sender: str, size: int, written: int, now: Micros) -> Tripped | None:
+    """Whether a long body of `size` bytes is too much after the `written` ones of this hour; None lets it pass."""
+    if written + size <= FILES_AN_HOUR:
+        return None
+    return Tripped(
+        f"your long messages of the last hour have {written} bytes; the limit is {FILES_AN_HOUR} an hour",
+        remedy="publish a file and send its path",
+        code="send_bytes",
+        agent=sender,
+        thread=None,
+        key=f"bytes:{sender}:{now // 3_600_000_000}",
+    )
 
 
 def checked_body(body: str, limits: MailLimits) -> int:

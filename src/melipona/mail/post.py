@@ -21,6 +21,7 @@ from melipona.mail.model import (
     Traffic,
     breaker,
     checked_body,
+    files_breaker,
 )
 from melipona.mail.recipients import Party
 from melipona.mail.rows import COLUMNS, Draft, add, message_of
@@ -88,6 +89,7 @@ class Office:
             recipients.check_allowed(me, to, to_manager=party is not None and party.manager)
         spot = self._place(c, letter, to)
         if me is not None:
+            self._check_files(c, me, letter.size)
             self._check_traffic(c, me, spot, None if party is None else party.id)
         draft = Draft(
             sender=letter.sender.name,
@@ -121,6 +123,7 @@ class Office:
             raise NotFound("there is no other agent", remedy="write to the operator", code="nobody")
         spot = self._place(c, letter, EVERYBODY)
         if me is not None:
+            self._check_files(c, me, letter.size)
             self._check_broadcasts(c, me, spot)
         common, path, ids = new_id(), None, list[MessageId]()
         for reader in readers:
@@ -186,6 +189,14 @@ class Office:
             raise trip
         if to is not None and NTH_WAITING.one(c, p_agent=to, p_before=INBOX_MOST - 1) is not None:
             raise Conflict("the recipient's inbox is full", remedy="tell the operator", code="inbox_full")
+
+    def _check_files(self, c: Connection, me: Party, size: int) -> None:
+        """The quota of files that long bodies make (T35); short ones are bounded by their number."""
+        if size <= self.limits.body_bytes:
+            return
+        trip = files_breaker(me.name, size, traffic.file_bytes(c, me.name, now(c)), now(c))
+        if trip is not None:
+            raise trip
 
     def _check_broadcasts(self, c: Connection, me: Party, spot: Place) -> None:
         at, limits = now(c), self.limits

@@ -147,24 +147,24 @@ def _send(c: Connection, mail: Mail, caller: AgentPrincipal, arguments: Json) ->
 
 async def _receive(call: Call, wait: float, limit: int) -> Json:
     """Look; if there is nothing, give the slot back and look again at all news until the time is up (D-19)."""
-    found = await call.once(_take, call.caller, limit, wait <= 0)
-    if found is not None:
-        return found
+    found = await call.once(_take, call.caller, limit)
+    if found is not None or wait <= 0:
+        return found or _received([])
     async with call.parked(wait) as park:
         while found is None and await park.changed():
-            found = await call.once(_take, call.caller, limit, False)
+            found = await call.once(_take, call.caller, limit)
     if found is None:
-        found = await call.once(_take, call.caller, limit, True)
+        found = await call.once(_take, call.caller, limit)
     return found or _received([])
 
 
-def _take(c: Connection, caller: AgentPrincipal, limit: int, final: bool) -> Json | None:
-    """Lease to the caller's open turn. None: nothing there, and not the last look."""
+def _take(c: Connection, caller: AgentPrincipal, limit: int) -> Json | None:
+    """Lease to the caller's open turn. None: nothing there, which leaves no record either (T35)."""
     turn = rows.open_turn(c, caller.id)
     if turn is None:
         raise Conflict("mail is received inside a turn, and none of yours is open", remedy="", code="no_turn")
     found = rows.lease(c, caller.id, turn[0], turn[1], limit=limit)
-    return _received(found) if found or final else None
+    return _received(found) if found else None
 
 
 def _received(found: list[Message]) -> Json:

@@ -15,6 +15,7 @@ from melipona.store.hot import Hot
 from melipona.store.schema import messages
 
 MINUTE = 60_000_000
+HOUR = 3_600_000_000
 MOST_ROWS = 8192
 """Rows that an exact count looks at; a broadcast to more agents than that counts as several."""
 
@@ -50,6 +51,27 @@ NTH_OF_THREAD, COUNT_OF_THREAD = _nth(_m.thread), _count(_m.thread)
 COUNT_BROADCASTS = _count(_m.sender, broadcasts=True)
 
 
+def _file_bytes() -> Hot:
+    newest = (
+        select(_m.sent_at, _m.body_bytes, _m.body_path, func.coalesce(_m.broadcast_id, cast(_m.id, Text)).label("what"))
+        .where(_m.sender == bindparam("p_value"))
+        .order_by(_m.id.desc())
+        .limit(MOST_ROWS)
+        .subquery()
+    )
+    files = (
+        select(func.max(newest.c.body_bytes).label("size"))
+        .where(newest.c.body_path.is_not(None))
+        .where(newest.c.sent_at > bindparam("p_from"), newest.c.sent_at <= bindparam("p_to"))
+        .group_by(newest.c.what)
+        .subquery()
+    )
+    return Hot(select(func.coalesce(func.sum(files.c.size), 0)))
+
+
+FILE_BYTES = _file_bytes()
+
+
 def sender_busy(c: Connection, sender: str, limit: int, at: Micros) -> bool:
     """Whether `sender` has sent `limit` times within the minute before `at`; 0 is never."""
     return _busy(c, NTH_OF_SENDER, COUNT_OF_SENDER, sender, limit, at)
@@ -63,6 +85,12 @@ def thread_busy(c: Connection, thread: int, limit: int, at: Micros) -> bool:
 def broadcasts_busy(c: Connection, sender: str, limit: int, at: Micros) -> bool:
     """The same for the broadcasts of `sender`."""
     return bool(limit) and _counted(c, COUNT_BROADCASTS, sender, at) >= limit
+
+
+def file_bytes(c: Connection, sender: str, at: Micros) -> int:
+    """Bytes of the files that long bodies of `sender` have made within the hour before `at`."""
+    row = FILE_BYTES.one(c, p_value=sender, p_from=at - HOUR, p_to=at)
+    return int(row[0]) if row else 0
 
 
 def _busy(c: Connection, nth: Hot, count: Hot, value: str | int, limit: int, at: Micros) -> bool:

@@ -1,11 +1,13 @@
 """The words an agent is woken with, and the standing advice of its system prompt.
 
 The mail stands last (D-24). Each message lies in a fence whose name is random for the turn, under a header made by us,
-and a line of a body that looks like the fence is quoted: nothing in a body can pretend to be another message (T29).
+and a line of a body that has the fence in it is quoted, whatever character ends lines: nothing in a body can pretend to
+be another message, and every body can be had back exactly (T29).
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +17,9 @@ from string import Template
 
 from melipona.engines.engine import Prompt, PromptMessage
 from melipona.ids import OPERATOR, SYSTEM, MessageId
+
+_LINE_ENDS = re.compile("(\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])")
+"""All that any reader may take for the end of a line (as `str.splitlines`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ def _fenced(message: WokenBy, nonce: str) -> str:
         header.append(f"maybe seen before (attempt {message.attempts})")
     if message.body_path:
         header.append(f"the whole text is in {message.body_path}")
-    body = "\n".join(f"> {line}" if fence in line else line for line in message.body.splitlines())
+    body = "".join(f"> {line}" if fence in line else line for line in _LINE_ENDS.split(message.body))
     return f"<{fence}> {' | '.join(header)}\n{body}\n</{fence}>"
 
 
