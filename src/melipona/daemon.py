@@ -33,6 +33,7 @@ from melipona.api.services import Facts, Services
 from melipona.boxes.bubblewrap import BubblewrapBoxDriver
 from melipona.boxes.driver import Mount
 from melipona.boxes.folders import Folders, box_owner
+from melipona.boxes.uids import uid_range
 from melipona.budgets.model import micro
 from melipona.budgets.prices import load_prices
 from melipona.budgets.service import Budgets
@@ -99,7 +100,7 @@ async def box_python(driver: BubblewrapBoxDriver) -> str:
 def box_driver(data: Path, settings: Settings, hive: str) -> BubblewrapBoxDriver:
     """The box driver of the settings' choice, for one data folder."""
     folders = Folders(data, box_owner(settings.boxes.owner_uid))
-    return BubblewrapBoxDriver(hive=hive, trees=folders.trees, owner=folders.owner)
+    return BubblewrapBoxDriver(hive=hive, trees=folders.trees, owner=folders.owner, uids=uid_range(settings.boxes.uids))
 
 
 class Daemon:

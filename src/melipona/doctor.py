@@ -17,6 +17,7 @@ from typing import Any
 
 from melipona import __version__
 from melipona.boxes.driver import BoxDriver, Finding
+from melipona.boxes.uids import OWN_UID
 from melipona.engines.engine import EngineDriver
 from melipona.errors import MeliponaError, WorldFailed
 from melipona.process import run
@@ -37,7 +38,8 @@ async def examine(
     """
     findings = [_program(), _sqlite(), _place(data), _disk(data), await _git()]
     findings += await driver.health(deep=deep)
-    findings += [Finding(f"limit: {limit.name}", limit.binds, limit.how, fatal=False) for limit in driver.enforced()]
+    limits = [limit for limit in driver.enforced() if limit.name != OWN_UID]  # of which `health` has told
+    findings += [Finding(f"limit: {limit.name}", limit.binds, limit.how, fatal=False) for limit in limits]
     for engine in engines:
         findings.append(await _engine(engine, has_key=has_key))
     return [_as_json(finding) for finding in findings]

@@ -102,7 +102,14 @@ class BoxSettings(Section):
         default=86400, gt=0, description="A box with a program ends itself without a daemon after this."
     )
     orphan_idle: Seconds = Field(default=900, gt=0, description="The same for a box without a program (D-3).")
-    owner_uid: int = Field(default=64000, ge=1, description="Uid of all boxes of a root daemon (D-6).")
+    owner_uid: int = Field(
+        default=64000, ge=1, description="Under a root daemon, uid of all that agents write on disk (D-6)."
+    )
+    uids: tuple[Count, Count] = Field(
+        default=(64001, 65000),
+        description="First and last of the uids of which each box of a root daemon gets one, where the file system of "
+        "the data folder has idmapped mounts; `[0, 0]`, and where it has not: all run under `owner_uid`.",
+    )
 
 
 class BudgetSettings(Section):
@@ -166,6 +173,23 @@ class EventSettings(Section):
     keep_days: Count = Field(default=0, description="Sealed events are deleted after this; 0 keeps them for ever.")
 
 
+class StoreSettings(Section):
+    """`[store]`: room on the disk (I-17)."""
+
+    floor_percent: float = Field(
+        default=5.0,
+        ge=0,
+        le=90,
+        description="No new turn begins with less of the disk free, or less than `floor_bytes`, whichever is smaller; "
+        "0 looks at the other alone.",
+    )
+    floor_bytes: Count = Field(default=2 << 30, description="See `floor_percent`; 0 looks at that alone.")
+    ballast_bytes: Count = Field(
+        default=64 << 20,
+        description="Size of a file that is removed when the disk is full, so that the hive can still act; 0 = none.",
+    )
+
+
 class Settings(Section):
     """The whole of `mel.toml`."""
 
@@ -178,6 +202,7 @@ class Settings(Section):
     gate: GateSettings = GateSettings()
     watch: WatchSettings = WatchSettings()
     events: EventSettings = EventSettings()
+    store: StoreSettings = StoreSettings()
 
 
 def load_settings(path: Path | None) -> Settings:

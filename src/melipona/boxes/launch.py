@@ -26,18 +26,33 @@ LIBRARIES = f"{WHEEL}.libs"
 
 @dataclass(slots=True)
 class Stage:
-    """Collects what a box needs of the host; `see` returns the path under which bwrap finds it."""
+    """Collects what a box needs of the host; `see` returns the path under which bwrap finds it.
+
+    `owner` has what agents write on disk; `runs_as` is the box's own uid, where it has one (D-6).
+    """
 
     owner: Owner
+    runs_as: Owner | None = None
     as_root: bool = field(default_factory=lambda: os.geteuid() == 0)
-    pairs: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    places: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    """Owner of a view or `-`, source, target: as the launcher takes them."""
 
-    def see(self, path: Path, name: str) -> str:
-        """`path` must be absolute and canonical; `name` is its neutral name below the stage."""
+    @property
+    def user(self) -> Owner:
+        """Whom the launcher becomes."""
+        return self.runs_as or self.owner
+
+    def see(self, path: Path, name: str, *, owned: bool = False) -> str:
+        """`path` must be absolute and canonical; `name` is its neutral name below the stage.
+
+        With `owned` something in it is the owner's and has to be the box's own: it is seen by an idmapped view when
+        the box has a uid of its own.
+        """
         if not self.as_root:
             return str(path)
         target = f"{STAGE}/{name}"
-        self.pairs.append((str(path), target))
+        viewed = owned and self.runs_as is not None and self.runs_as != self.owner
+        self.places.append((str(self.owner.uid) if viewed else "-", str(path), target))
         return target
 
     def see_bwrap(self, bwrap: Path) -> str:
@@ -55,7 +70,7 @@ class Stage:
     @property
     def ids(self) -> list[str]:
         """Whom the launcher becomes, in its own notation."""
-        return [str(self.owner.uid), str(self.owner.gid)] if self.as_root else ["-", "-"]
+        return [str(self.user.uid), str(self.user.gid)] if self.as_root else ["-", "-"]
 
 
 def check_owner(owner: Owner, uid_map: str | None = None) -> None:
@@ -68,14 +83,19 @@ def check_owner(owner: Owner, uid_map: str | None = None) -> None:
         raise BoxStartFailed(
             "boxes are never run as root", remedy="configure an owner uid such as 64000", code="mapped_root"
         )
-    lines = (Path("/proc/self/uid_map").read_text() if uid_map is None else uid_map).splitlines()
-    ranges = [(int(first), int(count)) for first, _, count in (line.split() for line in lines)]
-    if not any(first <= owner.uid < first + count for first, count in ranges):
+    if not any(owner.uid in there for there in mapped_uids(uid_map)):
         raise BoxStartFailed(
             f"uid {owner.uid} does not exist in this user namespace",
             remedy="configure an owner uid inside the ranges of /proc/self/uid_map",
             code="owner_unmapped",
         )
+
+
+def mapped_uids(uid_map: str | None = None) -> list[range]:
+    """The uids that exist in this user namespace."""
+    lines = (Path("/proc/self/uid_map").read_text() if uid_map is None else uid_map).splitlines()
+    found = [(int(first), int(count)) for first, _, count in (line.split() for line in lines)]
+    return [range(first, first + count) for first, count in found]
 
 
 def launch(
@@ -95,9 +115,9 @@ def launch(
     Raises:
         BoxStartFailed: the launcher could not be started. Later failures show by the descriptors closing.
     """
-    check_owner(stage.owner)
-    staged = [path for pair in stage.pairs for path in pair]
-    plan = [*stage.ids, str(len(stage.pairs)), *staged, *argv]
+    check_owner(stage.user)
+    staged = [part for place in stage.places for part in place]
+    plan = [*stage.ids, str(len(stage.places)), *staged, *argv]
     command = [*prefix, sys.executable, "-I", "-S", str(LAUNCHER), *plan]
     fault_here("boxes.launch.before_start")
     try:

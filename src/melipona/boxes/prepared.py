@@ -73,15 +73,15 @@ def command_line(
     folders, python = spec.folders, prepared.python
     see = stage.see
     sources = Sources(
-        home=see(folders.home, "home"),
-        work=see(folders.work, "ws"),
-        state=see(folders.state, "state"),
+        home=see(folders.home, "home", owned=True),
+        work=see(folders.work, "ws", owned=True),
+        state=see(folders.state, "state", owned=True),
         inbox=see(folders.inbox, "inbox"),
         shared=see(folders.shared, "shared"),
-        sockets=see(folders.sockets, "run"),
+        sockets=see(folders.sockets, "run", owned=True),
         etc=see(prepared.etc, "etc"),
         opt=see(prepared.opt, "opt"),
-        agents=see(folders.agents, "agents") if folders.agents is not None else None,
+        agents=see(folders.agents, "agents", owned=True) if folders.agents is not None else None,
         python=see(python.prefix, "python") if python.prefix is not None else None,
         extra=[(see(m.source.resolve(), f"extra/{at}"), m.target) for at, m in enumerate(spec.mounts)],
     )

@@ -210,6 +210,8 @@ def _facts(found: Json) -> list[tuple[str, str]]:
 
 
 def _limit(limit: Json) -> str:
+    if limit["name"] == "own_uid":
+        return str(limit["how"])
     return f"limited by {limit['how']}" if limit["binds"] else f"not limited: {limit['how']}"
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import socket
+import subprocess
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -22,8 +23,9 @@ import pytest
 from anyio import fail_after, sleep
 
 from melipona.boxes.driver import BoxLimits, BoxRef, BoxState, Mount
+from melipona.boxes.identity import uid_of
 from melipona.errors import BoxStartFailed
-from melipona.testing.boxes import Bench
+from melipona.testing.boxes import Bench, StartedBox
 
 PROBE = Path(__file__).with_name("probe.py")
 PROBE_LIMITS = BoxLimits(memory_bytes=256 << 20, processes=64)
@@ -111,6 +113,16 @@ async def until(path: Path, within: float = 20) -> None:
 def again(ref: BoxRef) -> BoxRef:
     """A reference as a restarted daemon reads it from its row."""
     return BoxRef(ref.id, json.loads(json.dumps(dict(ref.handle))))
+
+
+def _uid(box: StartedBox) -> int:
+    return int(box.ref.handle["uid"])
+
+
+def _reads(path: Path, uid: int) -> bool:
+    """Whether a process of the host under `uid` can read a file."""
+    done = subprocess.run(["/bin/cat", path], user=uid, group=uid, extra_groups=[], capture_output=True, check=False)
+    return done.returncode == 0
 
 
 @pytest.mark.anyio
@@ -330,6 +342,45 @@ class BoxDriverSuite:
         done = await box.run("/bin/cat", "/opt/layer/tool", "/etc/claude-code/managed-settings.json")
         assert done.out == 'layer{"a": 1}'
         assert "Read-only file system" in (await box.python(_WRITE_ATTEMPT, "/opt/layer/tool")).err
+
+    # ---- whose it is on the host ----
+
+    async def test_each_box_of_a_root_daemon_has_a_uid_of_its_own(self, bench: Bench) -> None:
+        """D-6: no two live boxes share a uid, and what they write belongs to the owner on disk and to them inside."""
+        ana, bob = await self._two_users(bench)
+        mine, theirs = _uid(ana), _uid(bob)
+        assert len({mine, theirs, bench.folders.owner.uid, 0}) == 4
+        for box in (ana, bob):
+            assert uid_of(int(box.ref.handle["pid"])) == _uid(box)
+            written = "import os\nfor f in ('/home/agent', '/ws', '/agents/' + os.listdir('/agents')[0] + '/state'):"
+            done = await box.python(f"{written}\n open(f + '/file', 'w').close(); print(os.stat(f + '/file').st_uid)")
+            assert done.out.split() == ["1000"] * 3, done.err
+            for folder in (box.spec.folders.home, box.spec.folders.work, box.spec.folders.state):
+                assert (folder / "file").stat().st_uid == bench.folders.owner.uid
+
+    async def test_a_uid_of_one_box_cannot_read_another_agents_folders(self, bench: Bench) -> None:
+        """D-6: a process outside any box, under one box's uid, on the host's own paths, with every folder above open.
+        The owner's uid can, so the attempt is a real one."""
+        ana, bob = await self._two_users(bench)
+        assert (await ana.python(_WRITE_ATTEMPT, "/ws/secret")).code == 0
+        secret = ana.spec.folders.work / "secret"
+        above = [folder for folder in secret.parents[1:] if folder.stat().st_mode & 0o055 != 0o055]
+        modes = {folder: folder.stat().st_mode & 0o7777 for folder in above}
+        try:
+            for folder in above:
+                folder.chmod(0o755)
+            assert _reads(secret, bench.folders.owner.uid)
+            for uid in (_uid(ana), _uid(bob)):
+                assert not _reads(secret, uid)
+        finally:
+            for folder, mode in modes.items():
+                folder.chmod(mode)
+
+    async def _two_users(self, bench: Bench) -> tuple[StartedBox, StartedBox]:
+        own = next(limit for limit in bench.driver.enforced() if limit.name == "own_uid")
+        if not own.binds:
+            pytest.skip(own.how)
+        return await bench.start("ana"), await bench.start("bob")
 
     # ---- limits ----
 

@@ -112,7 +112,8 @@ class Bench:
         )
         self.driver = self._make()
         self.boxes: list[StartedBox] = []
-        self._ids: dict[str, AgentId] = {}
+        self.ids: dict[str, AgentId] = {}
+        """Of the agents by name; one that is not here is made."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,7 +135,7 @@ class Bench:
         env: Mapping[str, str] | None = None,
     ) -> BoxSpec:
         """Make the folders of an agent and a box, and the specification to start it."""
-        agent, box = self._ids.setdefault(name, AgentId(new_id())), BoxId(new_id())
+        agent, box = self.ids.setdefault(name, AgentId(new_id())), BoxId(new_id())
         self.folders.make_agent(agent, AgentName(name))
         self.folders.make_box(box)
         return BoxSpec(
