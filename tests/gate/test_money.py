@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import Connection
 
 from .hive import Hive, message, open_hive, steps
 
@@ -111,6 +113,36 @@ async def test_a_stream_that_breaks_is_settled_by_the_most_that_it_can_have_cost
     assert COST <= row["cost_micro_usd"] <= row["reserved_micro_usd"] + COST
     if how == "hung up":
         await hive.stub.wait(lambda: any(end["end"] == "aborted" for end in hive.stub.ends))
+
+
+async def test_a_box_that_hangs_up_while_its_money_is_set_aside_leaves_nothing_set_aside(hive: Hive) -> None:
+    """I-14: found by `python -m bench.faults kills --seed 2 --size 40`: an engine died between reserve and call."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def hold(c: Connection) -> bool:
+        began.set()
+        return go_on.wait(10)
+
+    async with hive.client("ana") as box:
+        busy = asyncio.create_task(hive.store.write(hold))
+        assert await asyncio.to_thread(began.wait, 10)
+        call = asyncio.create_task(box.post(URL, json=message(model="claude-unheard-of-9")))
+        async with asyncio.timeout(10):
+            while not hive.store.gauges()["store_queue"]:
+                await asyncio.sleep(0.005)
+        call.cancel()
+        await asyncio.wait({call})
+    async with asyncio.timeout(10):
+        while hive.listeners["ana"].state.connections:
+            await asyncio.sleep(0.005)
+    go_on.set()
+    assert await busy
+    async with asyncio.timeout(10):
+        while not (rows := await hive.spends()) or rows[0]["state"] == "reserved":
+            await asyncio.sleep(0.005)
+    (row,) = rows
+    assert (row["state"], row["cost_micro_usd"]) == ("released", 0)
+    assert hive.stub.messages == []
 
 
 async def test_a_model_without_a_price_costs_as_the_dearest_and_says_so(hive: Hive) -> None:

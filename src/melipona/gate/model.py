@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from melipona.budgets.model import BudgetBusy, BudgetSpent, Reservation
 from melipona.budgets.service import Budgets
 from melipona.errors import AskedWrongly, Invalid, UpstreamError
+from melipona.finishing import to_the_end
 from melipona.gate import refused_model as say
 from melipona.gate.exchange import Exchange, Times
 from melipona.gate.refusals import UPSTREAM_A_MINUTE, Refusals
@@ -115,9 +117,14 @@ class ModelRoute:
         except BudgetBusy as busy:
             await say.busy(x, busy)
             return
-        if reservation is not None and not reservation.price_known:
-            await self._p.refusals.price_unknown(x.agent, asked.model)
-        await self._sent(x, route, body, reservation)
+        ending = Ending(self._p.store, self._p.budgets, reservation)
+        ending.refused = True
+        try:
+            if reservation is not None and not reservation.price_known:
+                await self._p.refusals.price_unknown(x.agent, asked.model)
+            await self._sent(x, route, body, ending)
+        finally:
+            await ending.settle()
 
     async def _reserve(self, x: Exchange, route: Route, asked: Asked, size: int) -> Reservation | None:
         if route.name != "messages":
@@ -125,8 +132,8 @@ class ModelRoute:
         reserve, left = self._p.budgets.reserve, BUSY_WAIT
         while True:
             try:
-                return await self._p.store.write(
-                    reserve, x.agent.id, asked.model, size, asked.max_tokens, epoch=self._p.epoch
+                return await self._known(
+                    self._p.store.write(reserve, x.agent.id, asked.model, size, asked.max_tokens, epoch=self._p.epoch)
                 )
             except BudgetBusy:
                 if left <= 0:
@@ -134,8 +141,23 @@ class ModelRoute:
             await asyncio.sleep(BUSY_LOOK)
             left -= BUSY_LOOK
 
-    async def _sent(self, x: Exchange, route: Route, body: bytes, reservation: Reservation | None) -> None:
-        ending = Ending(self._p.store, self._p.budgets, reservation)
+    async def _known(self, reserving: Awaitable[Reservation]) -> Reservation:
+        """The reservation. A box that hangs up while it is written leaves none behind: nobody else knows of it."""
+        made: list[Reservation] = []
+
+        async def reserve() -> None:
+            made.append(await reserving)
+
+        try:
+            await to_the_end(reserve())
+        except asyncio.CancelledError:
+            for reservation in made:
+                await to_the_end(self._p.store.write(self._p.budgets.release, reservation, status=None))
+            raise
+        return made[0]
+
+    async def _sent(self, x: Exchange, route: Route, body: bytes, ending: Ending) -> None:
+        ending.refused = False
         try:
             response = await self._p.upstream.send(route.method, route.path, _query(x), body, self._headers(x))
             try:
