@@ -23,6 +23,9 @@ _COLUMNS = tuple(agents.c[field.name] for field in fields(Agent))
 _NAMES = tuple(field.name for field in fields(Agent))
 
 BY_ID = Hot(select(*_COLUMNS).where(_a.id == bindparam("p_id")))
+_no_crashes = Hot(
+    update(agents).where(_a.id == bindparam("p_id"), text("agents.crashes > 0")).values(crashes=text("0"))
+)
 BY_NAME = Hot(select(*_COLUMNS).where(_a.name == bindparam("p_name"), text("agents.wish <> 'purged'")))
 
 
@@ -110,7 +113,7 @@ def clear_trouble(c: Connection, identifier: AgentId) -> bool:
 def ended_well(c: Connection, identifier: AgentId, name: str) -> None:
     """A turn ended well: crashes in a row are forgotten, and so is trouble."""
     clear_trouble(c, identifier)
-    if c.execute(update(agents).where(_a.id == identifier, _a.crashes > 0).values(crashes=0)).rowcount:
+    if _no_crashes.run(c, p_id=identifier):
         events.record(c, "agent.changed", agent=name, data={"crashes": 0})
 
 

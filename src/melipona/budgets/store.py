@@ -6,15 +6,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, case, func, insert, literal_column, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, func, insert, literal_column, select, update
 
 from melipona.budgets.model import Reservation, Usage
 from melipona.clock import Micros
 from melipona.ids import AgentId
 from melipona.store.engine import now
+from melipona.store.hot import Hot
 from melipona.store.schema import agents, events, spend, turns
 
 _OPEN = spend.c.state == literal_column("'reserved'")
+_settled = func.sum(case((_OPEN, None), else_=spend.c.cost_micro_usd))
+_reserved = func.sum(case((_OPEN, spend.c.cost_micro_usd)))
+_SUMS = select(_settled, _reserved).where(spend.c.day == bindparam("p_day"))
+SUMS = Hot(_SUMS)
+SUMS_OF = Hot(_SUMS.where(spend.c.agent_id == bindparam("p_agent")))
+LIMITS = Hot(select(agents.c.budget_micro_usd, agents.c.turns_per_hour).where(agents.c.id == bindparam("p_agent")))
+NTH_NEWEST_START = Hot(
+    select(turns.c.started_at)
+    .where(turns.c.agent_id == bindparam("p_agent"))
+    .order_by(turns.c.id.desc())
+    .limit(literal_column("1"))
+    .offset(bindparam("p_before"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +45,21 @@ class Sums:
 
 def sums(c: Connection, day: str, agent_id: AgentId | None = None) -> Sums:
     """What a day cost so far, of one agent or of all."""
-    query = select(
-        func.coalesce(func.sum(case((_OPEN, 0), else_=spend.c.cost_micro_usd)), 0),
-        func.coalesce(func.sum(case((_OPEN, spend.c.cost_micro_usd), else_=0)), 0),
-    ).where(spend.c.day == day)
-    if agent_id is not None:
-        query = query.where(spend.c.agent_id == agent_id)
-    settled, reserved = c.execute(query).one()
-    return Sums(int(settled), int(reserved))
+    row = SUMS.one(c, p_day=day) if agent_id is None else SUMS_OF.one(c, p_day=day, p_agent=agent_id)
+    assert row is not None
+    return Sums(int(row[0] or 0), int(row[1] or 0))
 
 
 def limits(c: Connection, agent_id: AgentId) -> tuple[int, int]:
     """The agent's own budget of a day in micro-USD (0: none of its own) and its turns an hour (-1: the hive's)."""
-    query = select(agents.c.budget_micro_usd, agents.c.turns_per_hour).where(agents.c.id == agent_id)
-    row = c.execute(query).first()
+    row = LIMITS.one(c, p_agent=agent_id)
     return (int(row[0]), int(row[1])) if row else (0, -1)
 
 
 def nth_newest_start(c: Connection, agent_id: AgentId, n: int) -> Micros | None:
     """When the agent's `n`th newest turn began; None when it had fewer."""
-    query = select(turns.c.started_at).where(turns.c.agent_id == agent_id).order_by(turns.c.id.desc())
-    found = c.execute(query.limit(1).offset(n - 1)).scalar()
-    return None if found is None else Micros(found)
+    row = NTH_NEWEST_START.one(c, p_agent=agent_id, p_before=n - 1)
+    return None if row is None else Micros(row[0])
 
 
 def add(c: Connection, row: Reservation, *, day: str, epoch: int) -> int:

@@ -15,15 +15,22 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 
 from melipona.ids import AgentId
 from melipona.principals import AgentPrincipal
 from melipona.store.engine import Store, now
+from melipona.store.hot import Hot
 from melipona.store.schema import calls, turns
 from melipona.tool import Json, Park
 
 P = ParamSpec("P")
+_RECORD = ("key", "agent_id", "tool", "answer", "turn", "epoch", "at")
+_record = Hot(insert(calls).values({name: bindparam(f"p_{name}") for name in _RECORD}))
+RECORDED = Hot(select(calls.c.answer, calls.c.epoch).where(calls.c.key == bindparam("p_key")))
+OPEN_TURN = Hot(
+    select(turns.c.id).where(turns.c.agent_id == bindparam("p_agent"), turns.c.state != literal_column("'ended'"))
+)
 ID_MOST = 200
 
 
@@ -102,11 +109,11 @@ class ToolCall:
 def _once(c: Connection, call: CallId, epoch: int, op: Callable[[Connection], Json | None]) -> Json | None:
     turn = _open_turn(c, call.agent_id)
     key = call.key(turn)
-    row = c.execute(select(calls.c.answer, calls.c.epoch).where(calls.c.key == key)).first()
-    if row is not None and (call.own or row.epoch < epoch):
+    row = RECORDED.one(c, p_key=key)
+    if row is not None and (call.own or row[1] < epoch):
         if not call.own:
             c.execute(update(calls).where(calls.c.key == key).values(epoch=epoch))
-        return json.loads(row.answer)
+        return json.loads(row[0])
     answer = op(c)
     if answer is None:
         return None
@@ -115,10 +122,11 @@ def _once(c: Connection, call: CallId, epoch: int, op: Callable[[Connection], Js
     if row is not None:
         c.execute(update(calls).where(calls.c.key == key).values(values))
     else:
-        c.execute(insert(calls).values(key=key, agent_id=call.agent_id, tool=call.tool, **values))
+        record = {**values, "key": key, "agent_id": call.agent_id, "tool": call.tool}
+        _record.run(c, **{f"p_{name}": record[name] for name in _RECORD})
     return answer
 
 
 def _open_turn(c: Connection, agent_id: AgentId) -> int | None:
-    query = select(turns.c.id).where(turns.c.agent_id == agent_id, turns.c.state != "ended").limit(1)
-    return c.execute(query).scalar()
+    row = OPEN_TURN.one(c, p_agent=agent_id)
+    return None if row is None else int(row[0])

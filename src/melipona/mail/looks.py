@@ -21,6 +21,7 @@ RECENT = Hot(
     .order_by(_m.id.desc())
     .limit(bindparam("p_limit"))
 )
+BY_ID = Hot(select(*COLUMNS).where(_m.id == bindparam("p_id")))
 UNREAD = Hot(
     select(*COLUMNS)
     .where(_m.agent_id.is_(None), text("messages.state = 0"))
@@ -35,10 +36,10 @@ def get(c: Connection, identifier: int) -> Message:
     Raises:
         NotFound: there is none.
     """
-    row = c.execute(select(*COLUMNS).where(_m.id == identifier)).first()
+    row = BY_ID.one(c, p_id=identifier)
     if row is None:
         raise NotFound(f"no message m{identifier}", remedy="`mel mail` lists them", code="no_message")
-    return message_of(tuple(row))
+    return message_of(row)
 
 
 def recent(c: Connection, name: str, limit: int) -> list[Message]:

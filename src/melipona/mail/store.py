@@ -54,6 +54,11 @@ ACKNOWLEDGE = Hot(
     .returning(_m.id, _m.recipient)
 )
 HELD = Hot(select(*COLUMNS).where(*_fence).order_by(_m.id))
+OPEN_TURN = Hot(
+    select(turns.c.id, turns.c.generation).where(
+        turns.c.agent_id == bindparam("p_agent"), text("turns.state <> 'ended'")
+    )
+)
 COUNT_WAITING = Hot(select(func.count()).select_from(messages).where(_of_agent, _waiting))
 
 
@@ -146,8 +151,7 @@ def leased(c: Connection, turn: TurnId, generation: int) -> list[Message]:
 
 def open_turn(c: Connection, agent_id: AgentId) -> tuple[TurnId, int] | None:
     """Number and generation of an agent's open turn."""
-    query = select(turns.c.id, turns.c.generation).where(turns.c.agent_id == agent_id, text("turns.state <> 'ended'"))
-    row = c.execute(query).first()
+    row = OPEN_TURN.one(c, p_agent=agent_id)
     return None if row is None else (TurnId(row[0]), int(row[1]))
 
 

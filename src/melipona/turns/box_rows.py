@@ -7,14 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, literal_column, select, update
+from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 
 from melipona.clock import Micros
 from melipona.ids import AgentId, AgentName, BoxId, ProgramId
 from melipona.store import events
 from melipona.store.engine import now
+from melipona.store.hot import Hot
 from melipona.store.schema import agents, boxes, programs, turns
 from melipona.turns.program_rows import Program, end_program, program_of
+
+_wake = Hot(update(boxes).where(boxes.c.id == bindparam("p_id")).values(wake_at=bindparam("p_at")))
+_due_programs = Hot(
+    select(programs.c.id).where(programs.c.state != literal_column("'ended'"), programs.c.wake_at <= bindparam("p_now"))
+)
+_due_boxes = Hot(
+    select(boxes.c.id).where(boxes.c.state != literal_column("'gone'"), boxes.c.wake_at <= bindparam("p_now"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ def box_gone(c: Connection, box: BoxId, name: str, why: str) -> None:
 
 def set_box_wake(c: Connection, box: BoxId, at: Micros | None) -> None:
     """When an idle box is to be stopped."""
-    c.execute(update(boxes).where(boxes.c.id == box).values(wake_at=at))
+    _wake.run(c, p_id=box, p_at=at)
 
 
 def live_boxes(c: Connection, host: str) -> list[BoxRow]:
@@ -87,6 +96,8 @@ def live_boxes(c: Connection, host: str) -> list[BoxRow]:
 def due_idle(c: Connection, host: str) -> tuple[list[Program], list[BoxRow]]:
     """Engine programs and boxes whose idle time is over and whose agent has no open turn."""
     at = now(c)
+    if _due_programs.one(c, p_now=at) is None and _due_boxes.one(c, p_now=at) is None:
+        return [], []
     busy = select(turns.c.agent_id).where(turns.c.state != literal_column("'ended'"))
     query = select(programs).where(
         programs.c.state != literal_column("'ended'"), programs.c.wake_at <= at, programs.c.agent_id.not_in(busy)

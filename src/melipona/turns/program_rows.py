@@ -6,12 +6,32 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, delete, insert, literal_column, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, literal_column, select, update
 
 from melipona.clock import Micros
 from melipona.ids import AgentId, BoxId, ProgramId
 from melipona.store.engine import now
+from melipona.store.hot import Hot
 from melipona.store.schema import outbox, programs
+
+_of_id = programs.c.id == bindparam("p_id")
+_number = Hot(update(programs).where(_of_id).values(next_seq=programs.c.next_seq + 1).returning(programs.c.next_seq))
+_line = Hot(
+    insert(outbox).values(
+        program_id=bindparam("p_id"), seq=bindparam("p_seq"), line=bindparam("p_line"), at=bindparam("p_now")
+    )
+)
+_lines_of = outbox.c.program_id == bindparam("p_id")
+LINES_FROM = Hot(
+    select(outbox.c.seq, outbox.c.line).where(_lines_of, outbox.c.seq >= bindparam("p_seq")).order_by(outbox.c.seq)
+)
+_forget = Hot(delete(outbox).where(_lines_of, outbox.c.seq < bindparam("p_seq")))
+_wake = Hot(update(programs).where(_of_id).values(wake_at=bindparam("p_at")))
+LIVE = Hot(
+    select(programs.c.id, programs.c.box_id, programs.c.agent_id, programs.c.detail, programs.c.wake_at).where(
+        programs.c.box_id == bindparam("p_box"), programs.c.state != literal_column("'ended'")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +64,25 @@ def add_program(c: Connection, program: Program, first_lines: Sequence[str]) -> 
 
 def live_program(c: Connection, box: BoxId) -> Program | None:
     """The engine program of a box that has not been seen to end."""
-    query = select(programs).where(programs.c.box_id == box, programs.c.state != literal_column("'ended'"))
-    row = c.execute(query).mappings().first()
-    return None if row is None else program_of(row)
+    row = LIVE.one(c, p_box=box)
+    return None if row is None else _program(*row)
 
 
 def program_of(row: RowMapping) -> Program:
     """A row of `programs`."""
-    detail = json.loads(row["detail"] or "{}")
+    return _program(row["id"], row["box_id"], row["agent_id"], row["detail"], row["wake_at"])
+
+
+def _program(number: str, box: str, agent: str, detail: str | None, wake_at: int | None) -> Program:
+    known = json.loads(detail or "{}")
     return Program(
-        ProgramId(row["id"]),
-        BoxId(row["box_id"]),
-        AgentId(row["agent_id"]),
-        detail.get("model"),
-        detail.get("session"),
-        row["wake_at"],
-        detail.get("made_of", ""),
+        ProgramId(number),
+        BoxId(box),
+        AgentId(agent),
+        known.get("model"),
+        known.get("session"),
+        None if wake_at is None else Micros(wake_at),
+        known.get("made_of", ""),
     )
 
 
@@ -77,23 +100,23 @@ def end_program(c: Connection, program: ProgramId) -> None:
 
 def put_line(c: Connection, program: ProgramId, line: str) -> int:
     """Queue a line for the engine in this transaction (D-44); its sequence number."""
-    following = update(programs).where(programs.c.id == program).values(next_seq=programs.c.next_seq + 1)
-    seq = c.execute(following.returning(programs.c.next_seq)).scalar_one() - 1
-    c.execute(insert(outbox).values(program_id=program, seq=seq, line=line, at=now(c)))
-    return int(seq)
+    row = _number.one(c, p_id=program)
+    assert row is not None
+    seq = int(row[0]) - 1
+    _line.run(c, p_id=program, p_seq=seq, p_line=line, p_now=now(c))
+    return seq
 
 
 def lines_from(c: Connection, program: ProgramId, seq: int) -> list[tuple[int, str]]:
     """Lines with numbers from `seq` on, in order."""
-    query = select(outbox.c.seq, outbox.c.line).where(outbox.c.program_id == program, outbox.c.seq >= seq)
-    return [(row.seq, row.line) for row in c.execute(query.order_by(outbox.c.seq))]
+    return [(number, line) for number, line in LINES_FROM.all(c, p_id=program, p_seq=seq)]
 
 
 def forget_lines(c: Connection, program: ProgramId, below: int) -> None:
     """Lines that boxd has taken need not be kept."""
-    c.execute(delete(outbox).where(outbox.c.program_id == program, outbox.c.seq < below))
+    _forget.run(c, p_id=program, p_seq=below)
 
 
 def set_program_wake(c: Connection, program: ProgramId, at: Micros | None) -> None:
     """When an idle engine is to be stopped."""
-    c.execute(update(programs).where(programs.c.id == program).values(wake_at=at))
+    _wake.run(c, p_id=program, p_at=at)

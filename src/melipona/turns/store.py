@@ -47,7 +47,7 @@ class DueAgent:
     since: Micros
 
 
-_due = Hot(
+DUE = Hot(
     select(agents.c.id, agents.c.name, func.min(messages.c.entered_at).label("since"))
     .select_from(messages.join(agents, messages.c.agent_id == agents.c.id))
     .where(
@@ -70,32 +70,115 @@ _due = Hot(
     .order_by(literal_column("since"))
     .limit(bindparam("n"))
 )
-_running = Hot(select(func.count()).select_from(turns).where(turns.c.state == literal_column("'running'")))
+RUNNING = Hot(select(func.count()).select_from(turns).where(turns.c.state == literal_column("'running'")))
+NEXT_WAKES = (
+    Hot(
+        select(func.min(messages.c.wake_at)).where(
+            messages.c.state == literal_column("0"), messages.c.wake_at > bindparam("p_now")
+        )
+    ),
+    Hot(select(func.min(agents.c.wake_at)).where(agents.c.wake_at > bindparam("p_now"))),
+    Hot(select(func.min(boxes.c.wake_at)).where(boxes.c.state != literal_column("'gone'"))),
+    Hot(select(func.min(programs.c.wake_at)).where(programs.c.state != literal_column("'ended'"))),
+)
+_begin = Hot(
+    insert(turns).values(
+        agent_id=bindparam("p_agent"),
+        agent=bindparam("p_name"),
+        state=literal_column("'running'"),
+        cause=literal_column("'{}'"),
+        wake_source=literal_column("'mail'"),
+        epoch=bindparam("p_epoch"),
+        host=bindparam("p_host"),
+        generation=literal_column("1"),
+        started_at=bindparam("p_now"),
+        entered_at=bindparam("p_now"),
+        compacted=literal_column("0"),
+    )
+)
+_has_run = Hot(update(agents).where(agents.c.id == bindparam("p_id")).values(held_at=literal_column("NULL"), has_run=1))
+_cause = Hot(
+    update(turns)
+    .where(turns.c.id == bindparam("p_id"))
+    .values(cause=bindparam("p_cause"), wake_source=bindparam("p_by"))
+)
+_OPEN_COLUMNS = (
+    turns.c.id,
+    turns.c.agent_id,
+    turns.c.agent,
+    turns.c.state,
+    turns.c.epoch,
+    turns.c.generation,
+    turns.c.program_id,
+    turns.c.prompt_seq,
+    turns.c.compacted,
+    turns.c.interrupt_by,
+    turns.c.started_at,
+    turns.c.log_path,
+)
+OPEN_TURN_OF = Hot(select(*_OPEN_COLUMNS).where(turns.c.agent_id == bindparam("p_agent"), _OPEN))
+OPEN_TURNS = Hot(select(*_OPEN_COLUMNS).where(_OPEN).order_by(turns.c.id))
+_prompt = Hot(
+    update(turns)
+    .where(turns.c.id == bindparam("p_id"), turns.c.epoch == bindparam("p_epoch"), _OPEN)
+    .values(
+        program_id=bindparam("p_program"),
+        prompt_seq=bindparam("p_seq"),
+        model=bindparam("p_model"),
+        log_path=bindparam("p_log"),
+    )
+)
+_SPENT = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd")
+SPENT_IN = Hot(select(*(func.sum(spend.c[name]) for name in _SPENT)).where(spend.c.turn == bindparam("p_turn")))
+UNSETTLED = Hot(
+    select(func.count())
+    .select_from(spend)
+    .where(spend.c.turn == bindparam("p_turn"), spend.c.state == literal_column("'reserved'"))
+)
+_STATISTICS = (
+    "result",
+    "reason",
+    "note",
+    "model",
+    "duration_ms",
+    "tool_calls",
+    "tools",
+    "context_tokens",
+    "context_window",
+    *_SPENT,
+)
+_end = Hot(
+    update(turns)
+    .where(turns.c.id == bindparam("p_id"), turns.c.epoch == bindparam("p_epoch"), _OPEN)
+    .values(
+        {
+            "state": literal_column("'ended'"),
+            "ended_at": bindparam("p_now"),
+            "entered_at": bindparam("p_now"),
+            "wake_at": literal_column("NULL"),
+            **{name: bindparam(f"p_{name}") for name in _STATISTICS},
+        }
+    )
+    .returning(turns.c.agent)
+)
 
 
 def due(c: Connection, limit: int) -> list[DueAgent]:
     """Agents that should run a turn now, the longest waiting first (FIFO)."""
-    return [DueAgent(*row) for row in _due.all(c, now=now(c), n=limit)]
+    return [DueAgent(*row) for row in DUE.all(c, now=now(c), n=limit)]
 
 
 def running(c: Connection) -> int:
     """How many turns hold a slot."""
-    row = _running.one(c)
+    row = RUNNING.one(c)
     assert row is not None
     return int(row[0])
 
 
 def next_wake(c: Connection) -> Micros | None:
     """The earliest future moment at which any row wants to be looked at again."""
-    at = now(c)
-    candidates = [
-        select(func.min(messages.c.wake_at)).where(messages.c.state == literal_column("0"), messages.c.wake_at > at),
-        select(func.min(agents.c.wake_at)).where(agents.c.wake_at > at),
-        select(func.min(boxes.c.wake_at)).where(boxes.c.state != literal_column("'gone'")),
-        select(func.min(programs.c.wake_at)).where(programs.c.state != literal_column("'ended'")),
-    ]
-    found = [value for query in candidates if (value := c.execute(query).scalar_one()) is not None]
-    return min(found, default=None)
+    rows = [query.one(c, p_now=now(c)) for query in NEXT_WAKES]
+    return min((row[0] for row in rows if row is not None and row[0] is not None), default=None)
 
 
 # ---- turns ----------------------------------------------------------------------------------------------------------
@@ -103,61 +186,53 @@ def next_wake(c: Connection) -> Micros | None:
 
 def open_turn(c: Connection, agent: DueAgent, *, epoch: int, host: str) -> TurnId:
     """Begin a turn; `set_cause` completes it. The partial unique index refuses a second open one (I-7)."""
-    at = now(c)
-    row = c.execute(
-        insert(turns)
-        .values(
-            agent_id=agent.id,
-            agent=agent.name,
-            state=TurnState.RUNNING.value,
-            cause="{}",
-            wake_source="mail",
-            epoch=epoch,
-            host=host,
-            generation=1,
-            started_at=at,
-            entered_at=at,
-            compacted=0,
-        )
-        .returning(turns.c.id)
-    ).scalar_one()
-    c.execute(update(agents).where(agents.c.id == agent.id).values(held_at=None, has_run=1))
-    return TurnId(row)
+    turn = _begin.insert(c, p_agent=agent.id, p_name=agent.name, p_epoch=epoch, p_host=host, p_now=now(c))
+    _has_run.run(c, p_id=agent.id)
+    return TurnId(turn)
 
 
 def set_cause(c: Connection, turn: TurnId, agent: AgentName, cause: Cause) -> None:
     """Write down what woke the turn, once its mail is leased: no turn without a cause."""
-    c.execute(update(turns).where(turns.c.id == turn).values(cause=json.dumps(cause.as_json()), wake_source=cause.kind))
+    _cause.run(c, p_id=turn, p_cause=json.dumps(cause.as_json()), p_by=cause.kind)
     data = {"id": turn, "cause": cause.as_json()}
     events.record(c, "turn.started", agent=agent, subject=f"t{turn}", data=data)
 
 
 def open_turns(c: Connection) -> list[OpenTurn]:
     """Every turn that has not ended, oldest first."""
-    return [_open_turn(row) for row in c.execute(select(turns).where(_OPEN).order_by(turns.c.id)).mappings()]
+    return [_open_turn(row) for row in OPEN_TURNS.all(c)]
 
 
 def open_turn_of(c: Connection, agent: AgentId) -> OpenTurn | None:
     """The agent's open turn, if any."""
-    row = c.execute(select(turns).where(turns.c.agent_id == agent, _OPEN)).mappings().first()
+    row = OPEN_TURN_OF.one(c, p_agent=agent)
     return None if row is None else _open_turn(row)
 
 
-def _open_turn(row: RowMapping) -> OpenTurn:
+def _open_turn(row: tuple[Any, ...]) -> OpenTurn:
+    """A row selected as `_OPEN_COLUMNS`."""
+    number, agent_id, agent, state, epoch, generation, program, seq, compacted, interrupt_by, started_at, log = row
     return OpenTurn(
-        id=TurnId(row["id"]),
-        agent_id=AgentId(row["agent_id"]),
-        agent=AgentName(row["agent"]),
-        state=TurnState(row["state"]),
-        epoch=row["epoch"],
-        generation=row["generation"],
-        program=row["program_id"],
-        prompt_seq=row["prompt_seq"],
-        compacted=row["compacted"],
-        interrupt_by=row["interrupt_by"],
-        started_at=row["started_at"],
-        log_path=row["log_path"],
+        id=TurnId(number),
+        agent_id=AgentId(agent_id),
+        agent=AgentName(agent),
+        state=TurnState(state),
+        epoch=epoch,
+        generation=generation,
+        program=program,
+        prompt_seq=seq,
+        compacted=compacted,
+        interrupt_by=interrupt_by,
+        started_at=started_at,
+        log_path=log,
     )
+
+
+def set_prompt(
+    c: Connection, turn: TurnId, epoch: int, *, program: str, seq: int, model: str | None, log_path: str
+) -> bool:
+    """The turn's prompt is in the outbox as line `seq` of the program; False when this daemon holds it no more."""
+    return _prompt.run(c, p_id=turn, p_epoch=epoch, p_program=program, p_seq=seq, p_model=model, p_log=log_path) == 1
 
 
 def change_turn(c: Connection, turn: TurnId, epoch: int, **values: Any) -> bool:
@@ -193,28 +268,22 @@ def adopt(c: Connection, turn: TurnId, epoch: int) -> bool:
 
 
 def end_turn(c: Connection, turn: TurnId, epoch: int, values: Mapping[str, Any]) -> bool:
-    """Write the turn's end and statistics; False when another daemon holds it or it has ended already."""
-    used = spent_in(c, turn)
-    at = now(c)
-    rows = c.execute(
-        update(turns)
-        .where(turns.c.id == turn, turns.c.epoch == epoch, _OPEN)
-        .values({"state": TurnState.ENDED.value, "ended_at": at, "entered_at": at, "wake_at": None, **used, **values})
-        .returning(turns.c.agent, turns.c.started_at)
-    ).first()
-    if rows is None:
+    """Write the turn's end and statistics, none of those that `values` leaves out; False when another daemon holds it
+    or it has ended already."""
+    known = dict.fromkeys(_STATISTICS) | spent_in(c, turn) | dict(values)
+    row = _end.one(c, p_id=turn, p_epoch=epoch, p_now=now(c), **{f"p_{name}": known[name] for name in _STATISTICS})
+    if row is None:
         return False
     data = {"id": turn, "result": values["result"], "reason": values["reason"]}
-    events.record(c, "turn.ended", agent=rows.agent, subject=f"t{turn}", data=data)
+    events.record(c, "turn.ended", agent=row[0], subject=f"t{turn}", data=data)
     return True
 
 
 def spent_in(c: Connection, turn: TurnId) -> dict[str, int | None]:
     """Tokens and cost of a turn as counted at the gate; all None when it made no model call (blank, not 0: LE-4)."""
-    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd")
-    sums = [func.sum(spend.c[name]).label(name) for name in names]
-    row = c.execute(select(*sums).where(spend.c.turn == turn)).mappings().one()
-    return {name: None if row[name] is None else int(row[name]) for name in names}
+    row = SPENT_IN.one(c, p_turn=turn)
+    assert row is not None
+    return dict(zip(_SPENT, row, strict=True))
 
 
 def refused_field(c: Connection, agent: str, since: int) -> tuple[str, str] | None:
@@ -229,8 +298,8 @@ def refused_field(c: Connection, agent: str, since: int) -> tuple[str, str] | No
 
 def unsettled(c: Connection, turn: TurnId) -> int:
     """Model calls of the turn whose cost is not known yet."""
-    query = select(func.count()).select_from(spend).where(spend.c.turn == turn, spend.c.state == "reserved")
-    return int(c.execute(query).scalar_one())
+    row = UNSETTLED.one(c, p_turn=turn)
+    return 0 if row is None else int(row[0])
 
 
 def ask_interrupt(c: Connection, turn: TurnId, by: str, agent: str) -> None:
