@@ -19,13 +19,14 @@ from sqlalchemy import Connection
 from melipona.agents import store as agent_rows
 from melipona.boxes.driver import BoxDriver, BoxRef, BoxState
 from melipona.boxes.folders import Folders
+from melipona.boxes.link import Hello
 from melipona.errors import BoxError, BoxLost, WorldFailed
 from melipona.faults import fault
 from melipona.ids import AgentId
 from melipona.mail import store as mail_rows
 from melipona.store import events
 from melipona.store.engine import Store
-from melipona.turns import box_rows
+from melipona.turns import box_rows, program_rows
 from melipona.turns import store as rows
 from melipona.turns.loop import Admitted, Turns
 from melipona.turns.model import DAEMON_GONE, OpenTurn
@@ -90,9 +91,10 @@ class Adoption:
         station = await self.stations.open(row)
         await fault("turns.adoption.after_open")
         try:
-            await station.link.ready(timedelta(seconds=self.parts.settings.turns.adopt))
+            hello = await station.link.ready(timedelta(seconds=self.parts.settings.turns.adopt))
             if station.link.newer:
                 raise BoxLost(f'the box of "{row.agent}" speaks a newer protocol than this Melipona')
+            await self._forget_strangers(station, hello)
         except BoxError as error:
             log.warning("a living box could not be taken over", agent=row.agent, error=error.message)
             await self._give_up(station, row, error.message)
@@ -105,6 +107,13 @@ class Adoption:
         state = await self.driver.inspect(BoxRef(row.id, row.handle or {}))
         await fault("turns.adoption.after_inspect")
         return state
+
+    async def _forget_strangers(self, station: Station, hello: Hello) -> None:
+        """End programs whose rows the daemon before had ended, and died before boxd was told."""
+        live = await self.store.read(program_rows.live_program, station.box)
+        for program in hello.programs:
+            if live is None or program.id != live.id:
+                await station.link.forget(program.id)
 
     async def _give_up(self, station: Station, row: box_rows.BoxRow, why: str) -> None:
         try:

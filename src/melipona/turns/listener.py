@@ -88,6 +88,12 @@ class TurnListener:
         if self._log is not None:
             self._log.close()
 
+    @property
+    def session_was_lost(self) -> bool:
+        """Whether the last that the turn's log tells is that the session to resume does not exist (D-26)."""
+        results = self.progress.results
+        return bool(results) and results[-1].outcome == "no_session"
+
     def unanswered(self, compacted: int) -> Result | None:
         """A result that the log of an adopted turn holds and that nobody acted on yet."""
         results = self.progress.results

@@ -200,12 +200,12 @@ class Turns:
         for program in engines:
             station = self._p.stations.get(program.agent_id)
             try:
+                # The row first, for the reason that `EngineSeat` has.
+                await self._p.store.write_when_possible(program_rows.end_program, program.id)
                 if station is not None:
                     await self._p.stations.end_engine(station, program.id)
-                await self._p.store.write_when_possible(program_rows.end_program, program.id)
             except BoxError as error:
                 log.warning("an idle engine could not be stopped", agent=program.agent_id, error=error.message)
-                await self._p.store.write_when_possible(program_rows.set_program_wake, program.id, None)
         for box in boxes:
             station = self._p.stations.get(box.agent_id)
             if station is not None and box.agent_id not in self._runners:

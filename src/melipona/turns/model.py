@@ -207,6 +207,7 @@ def ending_of_exit(code: int, stderr: str) -> Ending:
 BOX_LOST = Ending("lost", "box_gone", "the box is gone", failed=True)
 DAEMON_GONE = Ending("lost", "daemon_gone", "the daemon stopped and the box did not survive")
 STOPPED = Ending("lost", "stopped", "the agent was stopped")
+ENGINE_GONE = Ending("failed", "engine_ended", "the engine ended, and so did the daemon that saw how", failed=True)
 OUTPUT_LIMIT = Ending("failed", "output_limit", "the engine wrote a line of more than 64 MiB", failed=True)
 
 

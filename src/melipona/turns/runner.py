@@ -26,6 +26,7 @@ from melipona.turns.lines import LineTooLong
 from melipona.turns.listener import Ended, TurnListener
 from melipona.turns.log import log_path
 from melipona.turns.model import (
+    ENGINE_GONE,
     OUTPUT_LIMIT,
     STOPPED,
     Ending,
@@ -130,6 +131,8 @@ class TurnRunner:
             if self.turn.interrupt_by is not None and self.turn.program is None:
                 return INTERRUPTED
             seat, listener = await self._sit(self._station)
+            if self._lost_its_program(seat) and not self.session_lost:
+                return ENGINE_GONE
             return await self._talk(seat, listener)
         except LineTooLong:
             await self._kill()
@@ -157,11 +160,17 @@ class TurnRunner:
         listener = TurnListener(self.turn, seat, heard_at=self.p.clock.monotonic())
         await listener.open(adopted=self.adopted)
         self._seat, self._listener = seat, listener
-        if self.turn.prompt_seq is None:
+        if self._lost_its_program(seat):
+            self.session_lost = listener.session_was_lost
+        if self.turn.prompt_seq is None or self.session_lost:
             await self._put_prompt(seat, listener)
         if self.turn.interrupt_by is not None:
             await self._end_soon(INTERRUPTED)
         return seat, listener
+
+    def _lost_its_program(self, seat: EngineSeat) -> bool:
+        """Whether the daemon before had ended the program of this turn: nobody waits for an answer of its own."""
+        return self.adopted and self.turn.program not in (None, seat.program)
 
     async def _talk(self, seat: EngineSeat, listener: TurnListener) -> Ending:
         """Send what is due and listen, until a result is final."""

@@ -83,21 +83,26 @@ class EngineSeat:
             self._sits(row, info)
             await self._tell_model()
             return
-        await self.held().link.forget(row.id)
-        await self.p.store.write_when_possible(program_rows.end_program, row.id)
+        await self._end(row.id)
         await self._start(self.agent.session)
 
     async def renew(self) -> None:
         """The session to resume does not exist: a new program without one takes its place (D-26)."""
         old = self.program
-        await self.held().link.forget(old)
         await self.p.store.write_when_possible(self._forget_session, old)
+        await self.held().link.forget(old)
         await self._start(None)
 
     async def ended(self) -> None:
         """The program has ended, or was killed: drop what boxd keeps of it."""
-        await self.held().link.forget(self.program)
-        await self.p.store.write_when_possible(program_rows.end_program, self.program)
+        await self._end(self.program)
+
+    async def _end(self, program: ProgramId) -> None:
+        """End a program: its row first. A row that is not ended is started by the next daemon, and boxd, which has
+        forgotten it, would begin it anew with the lines that are still kept. What boxd is left with is forgotten by
+        the daemon that takes the box over."""
+        await self.p.store.write_when_possible(program_rows.end_program, program)
+        await self.held().link.forget(program)
 
     async def kill(self) -> None:
         """Kill the program's group."""
