@@ -65,6 +65,24 @@ async def failing_checkpoint(path: Path) -> None:
     os._exit(75)
 
 
+async def failing_folding(path: Path) -> None:
+    """An fsync of the database fails while the WAL is folded in between commits, which themselves succeed."""
+    store = await Store.open(path, SystemClock(), idle=600)
+    await store.write(put, "acknowledged")
+    Path(os.environ["FAILING_DISK"]).write_text("fsync mel.db")
+    number = 0
+    while not store.broken.is_set():
+        number += 1
+        assert number < 5000, "nobody has seen that the database could not be synced"
+        try:
+            await store.write(put, f"k{number}", "x" * 2000)
+        except OutcomeUnknown:
+            break
+    await store.broken.wait()
+    print("told", flush=True)
+    os._exit(75)
+
+
 async def full_disk(path: Path) -> None:
     """Writes fail for want of space, reads go on; with space again so do writes."""
     store = await Store.open(path, SystemClock())
@@ -115,6 +133,7 @@ async def load(path: Path) -> None:
 STORIES: dict[str, Callable[[Path], Awaitable[None]]] = {
     "failing_fsync": failing_fsync,
     "failing_checkpoint": failing_checkpoint,
+    "failing_folding": failing_folding,
     "full_disk": full_disk,
     "read_only": read_only,
     "load": load,

@@ -354,7 +354,7 @@ async def test_every_connection_has_its_pragmas(store: Store) -> None:
     """PERFORMANCE.md rule 1, SECURITY.md section 7 line 32."""
     written = await store.write(pragmas)
     assert {name: written[name] for name in PRAGMAS | WRITER} == PRAGMAS | WRITER
-    assert written["wal_autocheckpoint"] == 1000
+    assert written["wal_autocheckpoint"] == 0
     for found in await asyncio.gather(*(store.read(pragmas) for _ in range(8))):
         assert {name: found[name] for name in PRAGMAS | READER} == PRAGMAS | READER
 

@@ -60,7 +60,7 @@ def found(path: Path) -> tuple[set[str], set[str]]:
 # ---- a disk that fails ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("story", ["failing_fsync", "failing_checkpoint"])
+@pytest.mark.parametrize("story", ["failing_fsync", "failing_checkpoint", "failing_folding"])
 def test_an_fsync_that_fails_is_an_unknown_outcome(failing_disk: Path, tmp_path: Path, story: str) -> None:
     """SECURITY.md 6.2 and section 7 line 30: waiters are told so, nothing more is taken, the daemon exits 75; a restart
     finds all that was acknowledged, and no change without its event."""

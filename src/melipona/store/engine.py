@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from melipona.clock import Clock
 from melipona.errors import Bug, StoreFull, StoreUnusable
 from melipona.faults import fault
+from melipona.store.space import Space
 from melipona.store.sqlite import check_place, close_core, driver_of, open_core, translated
 from melipona.store.writer import IDLE, Event, Job, Outcome, Writer, again, now
 
@@ -50,7 +51,15 @@ READ_SECONDS = 30.0
 class Store:
     """One database of one hive. Made by `Store.open`, ended by `close`."""
 
-    def __init__(self, path: Path, clock: Clock, *, idle: float = IDLE, read_seconds: float = READ_SECONDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        idle: float = IDLE,
+        read_seconds: float = READ_SECONDS,
+        space: Space | None = None,
+    ) -> None:
         self.path = path
         self.clock = clock
         self._read_seconds = read_seconds
@@ -58,6 +67,9 @@ class Store:
         self._subscribers: list[Callable[[Sequence[Event]], None]] = []
         self._closing = False
         self._closed: asyncio.Future[None] | None = None
+        self.space = space
+        """Room on the disk; None where nobody looks after it."""
+        self._patient = True
         self.broken = asyncio.Event()
         """Set when the store takes no more work (unknown outcome): the daemon must end with exit code 75."""
         self._writer = Writer(path, clock, self._hand_over, idle=idle)
@@ -66,7 +78,9 @@ class Store:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock, *, force_place: bool = False, idle: float = IDLE) -> Store:
+    async def open(
+        cls, path: Path, clock: Clock, *, force_place: bool = False, idle: float = IDLE, space: Space | None = None
+    ) -> Store:
         """Open (creating or migrating) the database at `path`.
 
         Raises:
@@ -78,7 +92,7 @@ class Store:
         await fault("store.open.before_schema")
         await asyncio.to_thread(ensure_schema, path, clock)
         await fault("store.open.after_schema")
-        return cls(path, clock, idle=idle)
+        return cls(path, clock, idle=idle, space=space)
 
     # ---- use ------------------------------------------------------------------------------------------------------
 
@@ -86,9 +100,19 @@ class Store:
         """Run `op` as one transaction and return its value once that is durable.
 
         Raises:
-            whatever `op` raises (nothing was stored), StoreFull (nothing was stored),
-            OutcomeUnknown (it may have been stored; the daemon is about to restart).
+            whatever `op` raises (nothing was stored), StoreFull (nothing was stored: there is no room, or the hive only
+            reads until there is), OutcomeUnknown (it may have been stored; the daemon is about to restart).
         """
+        if self.space is not None and self.space.full:
+            raise self.space.refusal()
+        return await self.reserved.write(op, *args, **kw)
+
+    @property
+    def reserved(self) -> Reserved:
+        """For what must go on while the disk is full: it may use the room that the ballast left (I-17)."""
+        return Reserved(self)
+
+    async def _write(self, op: Callable[Concatenate[Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
         self._check_usable()
         await fault("store.write.before_queue")
         job = Job(lambda c: op(c, *args, **kw), self._loop.create_future(), request_id.get(), op)
@@ -100,20 +124,26 @@ class Store:
     async def write_when_possible(
         self, op: Callable[Concatenate[Connection, P], T], *args: P.args, **kw: P.kwargs
     ) -> T:
-        """`write`, for the daemon's own loops: while the disk is full it waits and tries again (I-17).
+        """`reserved.write`, for the daemon's own loops: while the disk is full it waits and tries again (I-17).
 
         Raises:
-            whatever `op` raises, OutcomeUnknown.
+            whatever `op` raises, OutcomeUnknown, StoreFull after `stop_waiting`.
         """
         told = False
         while True:
             try:
-                return await self.write(op, *args, **kw)
+                return await self.reserved.write(op, *args, **kw)
             except StoreFull as full:
+                if not self._patient:
+                    raise
                 if not told:
                     log.warning("the disk is full, the hive waits for space", error=full.message)
                 told = True
                 await asyncio.sleep(FULL_SECONDS)
+
+    def stop_waiting(self) -> None:
+        """The daemon ends: `write_when_possible` waits for room no more. What is not written the next daemon finds."""
+        self._patient = False
 
     async def read(self, op: Callable[Concatenate[Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
         """Run `op` on a snapshot, in a reader thread. It cannot write (`query_only`).
@@ -193,6 +223,8 @@ class Store:
     # ---- on the loop again ----------------------------------------------------------------------------------------
 
     def _hand_over(self, outcomes: Sequence[Outcome]) -> None:
+        if self.space is not None and any(isinstance(outcome.error, StoreFull) for outcome in outcomes):
+            self.space.filled()
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, outcomes)
 
@@ -219,3 +251,14 @@ class Store:
             self._loop.call_exception_handler(
                 {"message": "a subscriber of the store failed", "exception": error, "subscriber": subscriber}
             )
+
+
+class Reserved:
+    """Writing also while the disk is full: turns that end, boxes that stop, agents that are removed, logins."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def write(self, op: Callable[Concatenate[Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
+        """`Store.write` that is not refused for want of room, unless the store itself finds none."""
+        return await self._store._write(op, *args, **kw)  # pyright: ignore[reportPrivateUsage]

@@ -27,8 +27,9 @@ PRAGMAS: dict[str, str | int] = {
     "cache_size": -16000,
 }
 """What every connection has; synchronous 2 is FULL, temp_store 2 is MEMORY."""
-WRITER: dict[str, str | int] = {"recursive_triggers": 1, "query_only": 0}
-"""The triggers that keep events append-only fire for REPLACE too."""
+WRITER: dict[str, str | int] = {"recursive_triggers": 1, "query_only": 0, "wal_autocheckpoint": 0}
+"""The triggers that keep events append-only fire for REPLACE too. SQLite's own checkpoint after a commit would swallow
+a failed fsync, so the writer makes checkpoints itself."""
 READER: dict[str, str | int] = {"query_only": 1, "wal_autocheckpoint": 0}
 SAFE_VERSION = (3, 51, 3)
 """Older ones have the WAL-reset bug when two connections write or checkpoint at once; one writer avoids it."""

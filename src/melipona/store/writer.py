@@ -32,6 +32,10 @@ BATCH = 512
 """Operations in one commit at most."""
 IDLE = 5.0
 """Seconds without work after which the WAL is folded into the database and cut."""
+FOLD_PAGES = 1000
+"""Pages of the WAL after which it is folded in while work goes on."""
+FOLD_FEWEST, FOLD_MOST = 16, 2000
+"""Operations between two foldings, whatever is known of their size."""
 OPTIMIZE = 3600.0
 """Seconds between two `PRAGMA optimize`, at idle."""
 
@@ -87,6 +91,7 @@ class Writer:
         """Why no more work is taken."""
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._optimized_at = clock.monotonic()
+        self._fold = _Folding()
         self._c = open_core(path, reader=False)
         self._driver = driver_of(self._c)
         self._info = self._c.info
@@ -119,6 +124,8 @@ class Writer:
             work = [job for job in jobs if job is not None]
             if work:
                 self._settled(self._safely(work))
+                if self._fold.due(len(work)) and self.dead is None:
+                    self._fold_in()
 
     def _next(self, *, tidied: bool) -> list[Job | None]:
         """Everything that is queued, at least one; after a while without any, tidy up once."""
@@ -220,15 +227,57 @@ class Writer:
                 self._optimized_at = self._clock.monotonic()
                 self._driver.execute("PRAGMA optimize")
             self._driver.execute("PRAGMA busy_timeout=0")
-            fault_here("store.checkpoint.before_commit")
-            self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            fault_here("store.checkpoint.after_commit")
+            self._checkpoint("TRUNCATE")
         except sqlite3.Error as error:
-            failure = translated(error, self._path, committing=True)
-            if isinstance(failure, OutcomeUnknown):
-                self.dead = failure
+            self._not_folded(error)
         finally:
             self._driver.execute(f"PRAGMA busy_timeout={PRAGMAS['busy_timeout']}")
+
+    def _fold_in(self) -> None:
+        """Fold the WAL in between two batches, as far as readers let it. Those who waited were told before."""
+        try:
+            self._checkpoint("PASSIVE")
+        except sqlite3.Error as error:
+            self._not_folded(error)
+        if self.dead is not None:
+            self._settled(())
+
+    def _checkpoint(self, mode: str) -> None:
+        fault_here("store.checkpoint.before_commit")
+        _, pages, folded = self._driver.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        self._fold.done(pages, folded)
+        fault_here("store.checkpoint.after_commit")
+
+    def _not_folded(self, error: sqlite3.Error) -> None:
+        """A failed fsync of a checkpoint is as bad as one of a commit. On a full disk the WAL keeps what it holds."""
+        failure = translated(error, self._path, committing=True)
+        if isinstance(failure, OutcomeUnknown):
+            self.dead = failure
+
+
+class _Folding:
+    """When the WAL is due to be folded in: from how many pages an operation took so far (the WAL's file never shrinks
+    while work goes on, so its size does not tell)."""
+
+    def __init__(self) -> None:
+        self._operations = 0
+        self._pages = 0
+        self._wait = 100
+
+    def due(self, operations: int) -> bool:
+        """Count operations that were committed; whether the WAL is likely to hold `FOLD_PAGES`."""
+        self._operations += operations
+        return self._operations >= self._wait
+
+    def done(self, pages: int, folded: int) -> None:
+        """A checkpoint found `pages` in the WAL and has folded `folded` in; when all are, the next commit begins anew.
+        Both are -1 for a WAL that could not be looked at."""
+        grown = pages - self._pages if pages >= self._pages else pages
+        if self._operations and grown > 0:
+            each = grown / self._operations
+            self._wait = round(min(max(FOLD_PAGES / each, FOLD_FEWEST), FOLD_MOST))
+        self._operations = 0
+        self._pages = 0 if folded == pages else max(pages, 0)
 
 
 def again(error: StoreError) -> StoreError:
