@@ -73,6 +73,106 @@ def test_a_fresh_database_equals_the_metadata(tmp_path: Path) -> None:
     assert any(name.startswith("index") for name in fresh)
 
 
+def at_revision(path: Path, revision: str) -> None:
+    """A database as an older program made it, with a row in it."""
+    migrate._upgrade(path, revision)
+    migrate.mark_new(path, ManualClock())
+    with sqlite3.connect(path) as c:
+        c.execute("INSERT INTO epochs(host, pid, started_at, ended_at) VALUES ('h', 1, 2, 3)")
+        c.execute("INSERT INTO events(at, kind, principal, data) VALUES (1, 'daemon.started', 'system', '{}')")
+    c.close()
+
+
+@pytest.mark.parametrize("revision", KNOWN[:-1])
+def test_an_upgraded_database_equals_a_fresh_one(tmp_path: Path, revision: str) -> None:
+    """Invariant 45, D-32: from every older schema, with triggers and indexes; what was in it is in it still."""
+    old = tmp_path / "old.db"
+    at_revision(old, revision)
+    before = content(old)
+    ensure_schema(old, ManualClock())
+    ensure_schema(tmp_path / "fresh.db", ManualClock())
+    assert sorted_columns(dump(old)) == sorted_columns(dump(tmp_path / "fresh.db"))
+    after = content(old)
+    for table, found in before.items():
+        assert {tuple(sorted(row.items())) for row in found} == {
+            tuple(sorted((k, v) for k, v in row.items() if k in found[0])) for row in after[table]
+        }, table
+    with sqlite3.connect(old) as c, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        c.execute("UPDATE events SET kind = 'x'")
+    c.close()
+
+
+def content(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table but the revision."""
+    with sqlite3.connect(path) as c:
+        c.row_factory = sqlite3.Row
+        names = [row[0] for row in c.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {
+            name: [dict(row) for row in c.execute(f"SELECT * FROM {name}")]
+            for name in names
+            if name != "alembic_version" and not name.startswith("sqlite_")
+        }
+    c.close()
+    return {name: rows for name, rows in found.items() if rows}
+
+
+CRASH = """
+import os, sys
+from pathlib import Path
+from melipona import faults
+from melipona.clock import SystemClock
+from melipona.store.migrate import ensure_schema
+
+class Die:
+    async def at(self, name): self.here(name)
+    def here(self, name):
+        if name == sys.argv[2]:
+            os.kill(os.getpid(), 9)
+
+faults.install(Die())
+if sys.argv[2] == "in the middle":
+    from alembic import op
+    add = op.add_column
+    def added(*args, **kw):
+        add(*args, **kw)
+        os.kill(os.getpid(), 9)
+    op.add_column = added
+ensure_schema(Path(sys.argv[1]), SystemClock())
+print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "store.migrate.before_backup",
+        "store.copy.before_vacuum",
+        "store.copy.before_sync",
+        "store.migrate.after_backup",
+        "in the middle",
+        "store.upgrade.after_commit",
+        "store.migrate.after_upgrade",
+    ],
+)
+def test_a_crash_in_a_migration_is_made_good_by_the_next_start(tmp_path: Path, moment: str) -> None:
+    """Campaign I: N-1, N, crash in the migration, N again; nothing half-changed, the copy from before is whole."""
+    path = tmp_path / "mel.db"
+    at_revision(path, KNOWN[0])
+    before = content(path)
+    command = [sys.executable, "-c", CRASH, str(path)]
+    died = subprocess.run([*command, moment], capture_output=True, timeout=60, check=False)
+    assert died.returncode == -9, died.stderr
+    assert current_revision(path) in (KNOWN[0], HEAD), "a migration is whole or it was not"
+    again = subprocess.run([*command, "never"], capture_output=True, timeout=60, check=False)
+    assert again.stdout == b"done\n", again.stderr
+    ensure_schema(tmp_path / "fresh.db", ManualClock())
+    assert sorted_columns(dump(path)) == sorted_columns(dump(tmp_path / "fresh.db"))
+    assert content(path)["events"] == before["events"]
+    (copy,) = tmp_path.glob("*.before-*")
+    assert current_revision(copy) == KNOWN[0]
+    assert content(copy) == before
+
+
 def test_the_known_revisions_are_those_of_the_folder() -> None:
     """`HEAD` is written down so that a start need not import alembic; here is the proof that it is true."""
     config = Config()
@@ -159,12 +259,24 @@ def test_an_older_database_is_copied_before_it_is_changed(tmp_path: Path, monkey
     """A backup before each migration, readable by its owner only."""
     path = tmp_path / "mel.db"
     ensure_schema(path, ManualClock())
-    monkeypatch.setattr(migrate, "HEAD", "0002")
+    monkeypatch.setattr(migrate, "HEAD", "9999")
     monkeypatch.setattr(migrate, "_upgrade", lambda _: None)
     ensure_schema(path, ManualClock())
-    (copy,) = tmp_path.glob("mel.before-0002-from-0001.db")
+    (copy,) = tmp_path.glob(f"mel.before-9999-from-{HEAD}.db")
     assert copy.stat().st_mode & 0o777 == 0o600
     assert sorted_columns(dump(copy)) == sorted_columns(dump(path))
+
+
+def test_only_the_newest_copies_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hive that is upgraded for years does not fill its disk with copies."""
+    path = tmp_path / "mel.db"
+    ensure_schema(path, ManualClock())
+    monkeypatch.setattr(migrate, "_upgrade", lambda _: None)
+    for number in range(9990, 9995):
+        monkeypatch.setattr(migrate, "HEAD", str(number))
+        ensure_schema(path, ManualClock())
+    kept = sorted(copy.name for copy in tmp_path.glob("*.before-*"))
+    assert kept == [f"mel.before-{number}-from-{HEAD}.db" for number in (9993, 9994)]
 
 
 def test_a_copy_can_be_made_while_others_write(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ def begin_epoch(c: Connection, *, host: str, pid: int, version: str) -> EpochId:
     """A daemon begins: its epoch. Older ones that never ended are closed, they are known to be gone (`flock`)."""
     at = now(c)
     unclean = c.execute(
-        update(epochs).where(epochs.c.ended_at.is_(None), epochs.c.host == host).values(ended_at=at)
+        update(epochs)
+        .where(epochs.c.ended_at.is_(None), epochs.c.host == host)
+        .values(ended_at=at, ended_why="unclean")
     ).rowcount
     epoch = c.execute(insert(epochs).values(host=host, pid=pid, started_at=at).returning(epochs.c.id)).scalar_one()
     data = {"epoch": epoch, "pid": pid, "version": version, "after_unclean_end": unclean > 0}
@@ -25,5 +27,5 @@ def begin_epoch(c: Connection, *, host: str, pid: int, version: str) -> EpochId:
 
 def end_epoch(c: Connection, epoch: EpochId, *, why: str) -> None:
     """A daemon ends in an orderly way."""
-    c.execute(update(epochs).where(epochs.c.id == epoch).values(ended_at=now(c)))
+    c.execute(update(epochs).where(epochs.c.id == epoch).values(ended_at=now(c), ended_why=why))
     events.record(c, "daemon.stopping", data={"epoch": epoch, "why": why})

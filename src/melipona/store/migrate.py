@@ -22,10 +22,12 @@ from melipona.faults import fault_here
 from melipona.ids import new_id
 from melipona.store.sqlite import connect, translated
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision under `migrations/versions`; a test compares."""
 
-KNOWN = ("0001",)
+KNOWN = ("0001", "0002")
+COPIES = 2
+"""Copies from before migrations that are kept, the newest."""
 
 
 def ensure_schema(path: Path, clock: Clock) -> None:
@@ -51,6 +53,7 @@ def ensure_schema(path: Path, clock: Clock) -> None:
             fault_here("store.migrate.before_upgrade")
             _upgrade(path)
             fault_here("store.migrate.after_upgrade")
+            _prune_copies(path)
         mark_new(path, clock)
 
 
@@ -120,7 +123,7 @@ def _alone(path: Path) -> Generator[None]:
         os.close(lock)
 
 
-def _upgrade(path: Path) -> None:
+def _upgrade(path: Path, to: str = "head") -> None:
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import create_engine
@@ -138,7 +141,7 @@ def _upgrade(path: Path) -> None:
             try:
                 config.attributes["connection"] = c
                 fault_here("store.upgrade.before_commit")
-                command.upgrade(config, "head")  # commits or rolls back by itself
+                command.upgrade(config, to)  # commits or rolls back by itself
                 fault_here("store.upgrade.after_commit")
             except BaseException:
                 if driver.in_transaction:
@@ -163,10 +166,24 @@ def make_private(path: Path) -> None:
 
 
 def _backup(path: Path, revision: str) -> None:
-    """A whole copy beside the database before it is changed."""
+    """A whole copy beside the database before it is changed. A start that was cut off leaves an unfinished one under
+    another name, and an older whole one stays until there is a new one."""
     copy = path.with_name(f"{path.stem}.before-{HEAD}-from-{revision}{path.suffix}")
-    copy.unlink(missing_ok=True)
-    copy_whole(path, copy)
+    draft = copy.with_name(f".{copy.name}")
+    draft.unlink(missing_ok=True)
+    try:
+        copy_whole(path, draft)
+        draft.replace(copy)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _prune_copies(path: Path) -> None:
+    """After a migration that worked, keep the newest copies only."""
+    found = sorted(path.parent.glob(f"{path.stem}.before-*{path.suffix}"), key=lambda copy: copy.stat().st_mtime_ns)
+    for copy in found[:-COPIES]:
+        copy.unlink(missing_ok=True)
 
 
 def copy_whole(path: Path, copy: Path) -> None:

@@ -58,9 +58,24 @@ epochs = _table(
     _int("pid"),
     _int("started_at"),
     _int("ended_at", null=True),
+    _text("ended_why", null=True),  # down | stopped | unclean (written by the next daemon)
+    _partial("ix_epochs_unclean", "id", where="ended_why = 'unclean'"),
     autoincrement=True,
 )
 """One row for each life of a daemon. A lease or operation of an older epoch belongs to a daemon that is gone (D-16)."""
+
+integrity_checks = _table(
+    "integrity_checks",
+    Column("id", Integer, primary_key=True),
+    _int("at"),
+    _text("why"),  # unclean_end | weekly
+    _text("result"),  # ok | damaged | cut (it took too long)
+    _text("problem", null=True),
+    _int("duration_ms"),
+    _int("bytes"),
+    autoincrement=True,
+)
+"""What `PRAGMA quick_check` found, after an unclean end and weekly."""
 
 events = _table(
     "events",
