@@ -48,7 +48,7 @@ from melipona.faults import fault
 from melipona.gate.app import Gate
 from melipona.gate.listener import serve_box
 from melipona.gate.upstream import Upstream
-from melipona.ids import AgentId, EpochId
+from melipona.ids import EpochId
 from melipona.logs import configure
 from melipona.mail.bodies import FileBodies
 from melipona.mail.service import Mail
@@ -68,7 +68,7 @@ from melipona.turns.loop import Turns, slot_cap
 from melipona.turns.model import STOPPED
 from melipona.turns.parts import RunnerParts
 from melipona.turns.slots import Slots
-from melipona.turns.station import StationParts, Stations
+from melipona.turns.station import Station, StationParts, Stations
 from melipona.turns.status import derive, facts
 from melipona.turns.why import Look, why
 from melipona.views.events import store_id
@@ -195,18 +195,16 @@ class Daemon:
 
     async def _end_boxes(self) -> None:
         """`mel down`: every turn ends and gives its mail back, every box ends."""
+        await self.turns.end_all(STOPPED)
         async with anyio.create_task_group() as tasks:
             for station in self.stations.all():
-                tasks.start_soon(self._end_box, station.agent_id)
+                tasks.start_soon(self._end_box, station)
 
-    async def _end_box(self, agent: AgentId) -> None:
-        await self.turns.end_now(agent, STOPPED)
-        station = self.stations.get(agent)
-        if station is not None:
-            try:
-                await self.stations.stop(station, "down")
-            except MeliponaError as error:  # the other boxes end all the same
-                log.warning("a box could not be ended", agent=station.name, error=error.message)
+    async def _end_box(self, station: Station) -> None:
+        try:
+            await self.stations.stop(station, "down")
+        except MeliponaError as error:  # the other boxes end all the same
+            log.warning("a box could not be ended", agent=station.name, error=error.message)
 
     def _account_for_older_daemons(self, c: Any) -> None:
         self.operations.takeover(c)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -267,3 +269,23 @@ def test_a_turn_that_takes_too_long_is_interrupted_and_its_mail_given_back(tmp_p
         back = hive.wait_for("message.given_back")
         assert back["subject"] == f"m{message}"
         assert back["data"]["failures"] == 1
+
+
+def test_coming_down_while_a_box_starts_ends_its_turn_and_leaves_no_box(tmp_path: Path) -> None:
+    """D-2: `mel down` ends every turn, also one whose box is on its way, and no start of a box outlives it."""
+    hive = HiveProcess(tmp_path / "hive")
+    hive.start()
+    try:
+        for attempt in range(1, 5):
+            hive.agent(f"ana-{attempt}")
+            hive.send(f"ana-{attempt}", "hello")
+            hive.wait_for("box.starting", count=attempt)
+            assert hive.down() == 0
+            assert hive.boxes() == []
+            with closing(sqlite3.connect(f"file:{hive.data / 'mel.db'}?mode=ro", uri=True)) as c:
+                assert c.execute("SELECT count(*) FROM turns WHERE result IS NULL").fetchall() == [(0,)]
+                assert c.execute("SELECT count(*) FROM boxes WHERE state != 'gone'").fetchall() == [(0,)]
+            hive.start()
+            hive.wait_for("turn.ended", lambda e: e["data"]["result"] == "ok", count=attempt)
+    finally:
+        hive.close()

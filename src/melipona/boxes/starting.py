@@ -111,10 +111,18 @@ class Starting:
         return bool(more)
 
     def _pipe(self) -> tuple[int, int]:
-        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        """The end we read and the end bwrap writes.
+
+        bwrap's can be read too, so that it is never a pipe without a reader: a bwrap that died of SIGPIPE, because this
+        daemon had died just before, would leave its child waiting for ever.
+        """
+        ours, writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(ours, False)
         self._ours.append(ours)
-        self._theirs.append(theirs)
+        try:
+            theirs = self._keep(self._theirs, os.open(f"/proc/self/fd/{writing}", os.O_RDWR | os.O_CLOEXEC))
+        finally:
+            os.close(writing)
         return ours, theirs
 
     def _close(self) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from melipona.agents import store as agent_rows
 from melipona.agents.model import Agent
 from melipona.budgets.service import Budgets
+from melipona.clock import Micros
 from melipona.errors import BoxError, Conflict, NotFound
 from melipona.faults import fault
 from melipona.ids import AgentId, AgentName, TurnId
@@ -36,12 +37,32 @@ log = structlog.get_logger("turns")
 
 SAFETY_POLL = 5.0
 NO_KEY = "no_key"
-WAKES = ("message.", "agent.", "operation.ended", "turn.ended", "turn.waiting", "box.gone", "budget.")
+WAKES = (
+    "message.sent",
+    "message.given_back",
+    "message.retried",
+    "agent.",
+    "operation.ended",
+    "turn.ended",
+    "turn.waiting",
+    "box.gone",
+    "budget.",
+)
 
 
 def slot_cap(configured: int) -> int:
     """Turns that run at once: as configured, else cores x 2."""
     return configured or 2 * (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one look at the rows gave: turns that it opened, what has idled too long, and when to look again."""
+
+    admitted: Sequence[Admitted]
+    engines: Sequence[program_rows.Program]
+    boxes: Sequence[box_rows.BoxRow]
+    next_wake: Micros | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +82,18 @@ class Turns:
         self._slots = slots
         self._budgets = budgets
         self._host = host
+        self._tasks: TaskGroup | None = None
+        self._opened: dict[int, TurnRunner] = {}
+        """Runners of turns that a sender's transaction has opened and that is not known to be committed yet."""
         self._runners: dict[AgentId, TurnRunner] = {}
         self._over: dict[AgentId, asyncio.Event] = {}
         self._wake = slots.freed
         self._stopping = False
+        self._admission = asyncio.Lock()
+        """Held from the transaction that opens turns until each has its runner."""
         self._followers: dict[int, set[asyncio.Event]] = {}
         parts.store.subscribe(self._on_events)
+        parts.mail.arrived = self.open_at_once
 
     @property
     def slots(self) -> Slots:
@@ -74,22 +101,28 @@ class Turns:
 
     async def run(self, tasks: TaskGroup) -> None:
         """Admit turns until cancelled. Runners live in `tasks`."""
+        self._tasks = tasks
         while True:
             self._wake.clear()
+            looked: Looked | None = None
             if not self._stopping:
-                for admitted in await self._p.store.write_when_possible(self._admit):
-                    await fault("turns.turn.before_begin")
-                    self.begin(tasks, admitted, adopted=False)
-                    await fault("turns.turn.after_begin")
-                await self._stop_idle()
-            await self._sleep()
+                async with self._admission:
+                    looked = await self._p.store.write_when_possible(self._admit)
+                    for admitted in looked.admitted:
+                        await fault("turns.turn.before_begin")
+                        self.begin(tasks, admitted, adopted=False)
+                        await fault("turns.turn.after_begin")
+                await self._stop_idle(looked)
+            await self._sleep(None if looked is None else looked.next_wake)
 
     def begin(self, tasks: TaskGroup, admitted: Admitted, *, adopted: bool) -> None:
         """Run a turn whose rows are stored: a new one, or one of a daemon that is gone."""
-        runner = TurnRunner(self._p, admitted.turn, admitted.agent, admitted.mail, adopted=adopted)
-        self._runners[admitted.agent.id] = runner
-        self._over[admitted.agent.id] = asyncio.Event()
-        tasks.start_soon(self._run_one, runner, name=f"turn t{admitted.turn.id}")
+        self._begin(tasks, TurnRunner(self._p, admitted.turn, admitted.agent, admitted.mail, adopted=adopted))
+
+    def _begin(self, tasks: TaskGroup, runner: TurnRunner) -> None:
+        self._runners[runner.agent.id] = runner
+        self._over[runner.agent.id] = asyncio.Event()
+        tasks.start_soon(self._run_one, runner, name=f"turn t{runner.turn.id}")
 
     def quiesce(self) -> None:
         """Open no more turns: the daemon is about to end."""
@@ -130,6 +163,14 @@ class Turns:
             runner.stop(ending)
             await over.wait()
 
+    async def end_all(self, ending: Ending = STOPPED) -> None:
+        """End every turn at once, also those that wait for their box to start, and open no more."""
+        self.quiesce()
+        async with self._admission:  # what was being opened has its runner now
+            await self._p.store.write_when_possible(rows.running)  # and so has what a sender opened before this
+            agents = list(self._runners)
+        await asyncio.gather(*(self.end_now(agent, ending) for agent in agents))
+
     def tool_in_flight(self, agent: AgentId) -> str | None:
         """The tool that the agent's engine said it began and has not ended."""
         runner = self._runners.get(agent)
@@ -160,11 +201,29 @@ class Turns:
 
     # ---- admission -----------------------------------------------------------------------------------------------
 
-    def _admit(self, c: Connection) -> list[Admitted]:
+    def open_at_once(self, c: Connection, agent_id: AgentId) -> None:
+        """In the transaction of a message's sender: if its recipient is idle and a slot is free, its turn is opened,
+        and prompted if its engine is kept, by the same commit (PERFORMANCE.md 11, rule 7). It begins after that."""
+        if self._tasks is None or self._stopping or agent_id in self._runners or self._free(c) <= 0:
+            return
+        due, agent = rows.due_one(c, agent_id), agent_rows.by_id(c, agent_id)
+        one = self._open(c, agent, due) if agent is not None and due is not None else None
+        if one is not None:
+            runner = TurnRunner(self._p, one.turn, one.agent, one.mail)
+            runner.prompt_at_once(c)
+            self._opened[one.turn.id] = runner
+
+    def _free(self, c: Connection) -> int:
+        return self._slots.cap - rows.running(c) - self._slots.wanted_back
+
+    def _admit(self, c: Connection) -> Looked:
         """Open turns for the longest waiting agents, as many as there are free slots."""
-        free = self._slots.cap - rows.running(c) - self._slots.wanted_back
-        if free <= 0:
-            return []
+        free = self._free(c)
+        admitted = self._open_due(c, free) if free > 0 else []
+        engines, boxes = box_rows.due_idle(c, self._host)
+        return Looked(admitted, engines, boxes, rows.next_wake(c))
+
+    def _open_due(self, c: Connection, free: int) -> list[Admitted]:
         admitted: list[Admitted] = []
         for due in rows.due(c, free):
             agent = agent_rows.by_id(c, due.id)
@@ -172,6 +231,7 @@ class Turns:
                 continue
             one = self._open(c, agent, due)
             if one is not None:
+                self._opened.pop(one.turn.id, None)  # a number that a sender's transaction had and was undone
                 admitted.append(one)
         return admitted
 
@@ -194,10 +254,9 @@ class Turns:
 
     # ---- idleness and sleep ----------------------------------------------------------------------------------------
 
-    async def _stop_idle(self) -> None:
+    async def _stop_idle(self, looked: Looked) -> None:
         """Stop engines, then boxes, whose idle time is over (D-25: that changes no wish)."""
-        engines, boxes = await self._p.store.read(box_rows.due_idle, self._host)
-        for program in engines:
+        for program in looked.engines:
             station = self._p.stations.get(program.agent_id)
             try:
                 # The row first, for the reason that `EngineSeat` has.
@@ -206,7 +265,7 @@ class Turns:
                     await self._p.stations.end_engine(station, program.id)
             except BoxError as error:
                 log.warning("an idle engine could not be stopped", agent=program.agent_id, error=error.message)
-        for box in boxes:
+        for box in looked.boxes:
             station = self._p.stations.get(box.agent_id)
             if station is not None and box.agent_id not in self._runners:
                 await self._stop_box(station.agent_id)
@@ -220,8 +279,7 @@ class Turns:
         except BoxError as error:
             log.warning("an idle box could not be stopped", agent=station.name, error=error.message)
 
-    async def _sleep(self) -> None:
-        at = await self._p.store.read(rows.next_wake)
+    async def _sleep(self, at: Micros | None) -> None:
         left = SAFETY_POLL if at is None else (at - self._p.clock.now()) / 1_000_000
         try:
             async with asyncio.timeout(min(max(left, 0.001), SAFETY_POLL)):
@@ -230,8 +288,20 @@ class Turns:
             pass
 
     def _on_events(self, events: Sequence[Event]) -> None:
-        if any(event.kind.startswith(WAKES) for event in events):
+        begun = {event.agent for event in events if event.kind == "turn.started" and self._begin_opened(event)}
+        if any(
+            event.kind.startswith(WAKES) and not (event.kind == "message.sent" and event.agent in begun)
+            for event in events
+        ):
             self._wake.set()
+
+    def _begin_opened(self, event: Event) -> bool:
+        """Begin the turn if a sender's transaction opened it; it is committed now."""
+        runner = self._opened.pop(int((event.subject or "t0")[1:]), None)
+        if runner is None or self._tasks is None:
+            return False
+        self._begin(self._tasks, runner)
+        return True
 
 
 def cause_of(mail: Sequence[Message]) -> Cause:

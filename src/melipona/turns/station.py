@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,7 +22,7 @@ from anyio.abc import TaskGroup
 from melipona.agents.model import Agent
 from melipona.boxes.driver import BoxDriver, BoxLimits, BoxRef, BoxSpec, BoxState, Mount
 from melipona.boxes.folders import Folders
-from melipona.boxes.link import Exit
+from melipona.boxes.link import Exit, ProgramSpec
 from melipona.boxes.link_unix import BoxLink
 from melipona.boxes.sockets import listen_unix
 from melipona.clock import Clock
@@ -66,6 +66,8 @@ class Station:
     link: BoxLink
     gate: Closer
     ref: BoxRef | None = None
+    program: ProgramSpec | None = None
+    """The engine's program, as it was last asked for."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the box is known to be gone."""
     why: str = ""
@@ -184,6 +186,10 @@ class Stations:
         """Why a box ended, if the driver knows."""
         return await self._p.driver.failure(station.ref) if station.ref is not None else None
 
+    def limit_hits(self, station: Station) -> Mapping[str, int]:
+        """How often the box has run into limits that the driver counts."""
+        return self._p.driver.limit_hits(station.ref) if station.ref is not None else {}
+
     async def close(self) -> None:
         """Close the sockets; the boxes live on and wait for the next daemon."""
         for station in self.all():
@@ -196,11 +202,12 @@ class Stations:
         box = BoxId(new_id())
         mounts = self._p.mounts(agent)
         driver, store = self._p.driver, self._p.store
-        await store.write_when_possible(
-            box_rows.add_box, box, agent.id, agent.name, driver=driver.name, host=self._p.host
-        )
         station: Station | None = None
         try:
+            # The id is known beforehand: a cancellation while the row is on its way still ends the row.
+            await store.write_when_possible(
+                box_rows.add_box, box, agent.id, agent.name, driver=driver.name, host=self._p.host
+            )
             await asyncio.to_thread(self._p.folders.make_agent, agent.id, agent.name)
             station = await self._listen(agent.id, agent.name, box)
             await self._start_box(station, self._spec(agent, box, mounts))
