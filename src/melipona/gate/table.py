@@ -123,10 +123,8 @@ def check(table: Table, route: Route, body: bytes) -> Asked:
         raise FieldRefused(f"model {_named(model)}", "models.anthropic.allowed")
     _check_tools(table, request.get("tools"))
     _check_content(table, request.get("system"), 0)
-    messages = request.get("messages")
-    for message in cast("list[Any]", messages) if isinstance(messages, list) else []:
-        if isinstance(message, dict):
-            _check_content(table, cast("dict[str, Any]", message).get("content"), 0)
+    for message in _objects("messages", request.get("messages")):
+        _check_content(table, message.get("content"), 0)
     return Asked(model, _max_tokens(request) if "max_tokens" in route.fields else 0, request.get("stream") is True)
 
 
@@ -189,14 +187,22 @@ def _check_tools(table: Table, tools: object) -> None:
             raise FieldRefused(f"tools[].type {_named(kind)}", "models.anthropic.server_tools")
 
 
+def _objects(what: str, value: object) -> list[dict[str, Any]]:
+    """`value`, which must be a list of objects: what has another shape is refused, not passed on unread."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in cast("list[Any]", value)):
+        raise Invalid(f"{what} is not a list of objects", remedy="send what the Messages API takes")
+    return cast("list[dict[str, Any]]", value)
+
+
 def _check_content(table: Table, content: object, depth: int) -> None:
-    if not isinstance(content, list):
+    if isinstance(content, str):
         return
     if depth > DEEPEST:
         raise Invalid("the content is nested too deeply", remedy="send less nested content")
-    for item in cast("list[Any]", content):
-        if isinstance(item, dict):
-            _check_block(table, cast("dict[str, Any]", item), depth)
+    for block in _objects("content", content):
+        _check_block(table, block, depth)
 
 
 def _check_block(table: Table, block: dict[str, Any], depth: int) -> None:
@@ -206,8 +212,9 @@ def _check_block(table: Table, block: dict[str, Any], depth: int) -> None:
     source = block.get("source")
     if isinstance(source, dict):
         _check_source(table, cast("dict[str, Any]", source), depth)
-    if kind in ("tool_addition", "tool_reference"):
-        _check_added(table, block)
+    elif source is not None and not isinstance(source, str):  # of a search result it is a text
+        raise Invalid("source is not an object", remedy="send what the Messages API takes")
+    _check_added(table, block)
     _check_content(table, block.get("content"), depth + 1)
 
 
@@ -221,5 +228,7 @@ def _check_source(table: Table, source: dict[str, Any], depth: int) -> None:
 def _check_added(table: Table, block: dict[str, Any]) -> None:
     _check_tools(table, block.get("tools"))
     tool = block.get("tool")
-    if isinstance(tool, dict) and cast("dict[str, Any]", tool).get("type") != "tool_reference":
+    if tool is None or isinstance(tool, str):
+        return
+    if not isinstance(tool, dict) or cast("dict[str, Any]", tool).get("type") != "tool_reference":
         _check_tools(table, [cast("object", tool)])
