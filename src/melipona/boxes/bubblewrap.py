@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from anyio import fail_after, move_on_after, to_thread, wait_readable
+from anyio import fail_after, move_on_after, sleep, to_thread, wait_readable
 
 from melipona.boxes import identity
 from melipona.boxes.box_inits import boxes_of, init_command
@@ -44,6 +44,7 @@ INSIDE = Path(__file__).with_name("inside")
 START_SECONDS = 30.0
 _LEAF = "mel-"
 _MONITOR_SECONDS = 2.0
+_REMOVE_TRIES, _REMOVE_SECONDS = 50, 0.02
 _SCOPE_VARIABLES = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 
 
@@ -201,7 +202,7 @@ class BubblewrapBoxDriver:
                 continue
             await self.stop(BoxRef(BoxId(box), init.as_json()), grace=timedelta(0))
             ended.append(f"box {box} (process {init.pid}) that nothing names")
-        await to_thread.run_sync(remove, self.cgroups.stale(_LEAF))
+        await _remove_soon(self.cgroups.stale(_LEAF))
         return ended
 
     async def _start(
@@ -239,7 +240,7 @@ class BubblewrapBoxDriver:
             self._why[ref.id] = "out of memory"
 
     async def _clear(self, ref: BoxRef) -> None:
-        await to_thread.run_sync(remove, _leaves(ref))
+        await _remove_soon(_leaves(ref))
         self._close_stderr(ref.id)
 
     def _close_stderr(self, box: BoxId) -> None:
@@ -250,6 +251,14 @@ class BubblewrapBoxDriver:
     def _forget(self, box: BoxId) -> None:
         self._close_stderr(box)
         self._why.pop(box, None)
+
+
+async def _remove_soon(leaves: Sequence[str]) -> None:
+    """Remove leaves of boxes that have ended, as soon as the kernel has buried the last of their processes."""
+    for _ in range(_REMOVE_TRIES):
+        if not (leaves := await to_thread.run_sync(remove, leaves)):
+            return
+        await sleep(_REMOVE_SECONDS)
 
 
 def _leaf(hive: str, box: str) -> str:

@@ -153,13 +153,17 @@ def memory_kills(leaves: Sequence[str]) -> int:
     return sum(_counter(Path(leaf) / file) for leaf in leaves for file in ("memory.events", "memory.oom_control"))
 
 
-def remove(leaves: Sequence[str]) -> None:
-    """Remove leaves that hold no process any more; those that are gone, or still hold one, are left."""
+def remove(leaves: Sequence[str]) -> list[str]:
+    """Remove leaves that hold no process any more. Those that are left, because they still hold one."""
+    left: list[str] = []
     for leaf in leaves:
         try:
             Path(leaf).rmdir()
-        except OSError:
+        except FileNotFoundError:
             continue
+        except OSError:
+            left.append(leaf)
+    return left
 
 
 def _delegated(root: Path, environ: Mapping[str, str], uid: int) -> frozenset[str]:

@@ -148,6 +148,10 @@ class Folders:
         """Remove a box's folder. A boxd that still lives sees its sockets gone and ends its box (D-3)."""
         self._remove(f"boxes/{_plain(box)}")
 
+    def boxes_there(self) -> list[BoxId]:
+        """Boxes that have a folder, whether they live or not."""
+        return [BoxId(path.name) for path in self.boxes.iterdir() if _PLAIN_ID.fullmatch(path.name)]
+
     def retire_agent(self, agent: AgentId, name: AgentName) -> None:
         """Take a destroyed agent's named folder out of the way, so that a namesake does not inherit it (T44)."""
         source, target = self.agents / agent_name(name), self.data / "homes" / _plain(agent) / "named"

@@ -56,13 +56,22 @@ class Adoption:
         for row in boxes:
             await tasks.start(self._box, row, tasks, name=f"adopt the box of {row.agent}")
         await self._end_turns_without_box({row.agent_id for row in boxes})
-        known = [row.id for row in boxes]
+        known = [row.id for row in boxes if row.handle is not None]
         await fault("turns.sweep.before_look")
         swept_boxes = await self.driver.sweep(self.folders.boxes, known)
         await fault("turns.sweep.after_look")
         for swept in swept_boxes:
             log.warning("ended a box that no row names", box=swept)
             await self.store.write_when_possible(_swept, swept)
+        await self._clear_strays()
+
+    async def _clear_strays(self) -> None:
+        """Remove folders of boxes that are gone: a daemon may have died after the row and before the folder."""
+        there = await asyncio.to_thread(self.folders.boxes_there)
+        live = {row.id for row in await self.store.read(box_rows.live_boxes, self.host)}
+        for box in there:
+            if box not in live:
+                await self.stations.clear(box)
 
     async def _empty_trash(self) -> None:
         try:
