@@ -48,7 +48,7 @@ class Desk:
             store=self.rooms.store, engines=self.engines, settings=settings, playbook=lambda text: {"text": text}
         )
         over = SimpleNamespace(is_set=lambda: False)
-        station = SimpleNamespace(box="box-1", link=self.link, over=over)
+        station = SimpleNamespace(box="box-1", link=self.link, over=over, program=None)
         seat = EngineSeat(cast("RunnerParts", parts), agent, cast("Any", station))
         await seat.take(of_turn=None)
         return seat

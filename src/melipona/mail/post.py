@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select, text, update
@@ -67,6 +68,8 @@ class Office:
 
     limits: MailLimits
     bodies: LongBodies
+    arrived: Callable[[Connection, AgentId], None]
+    """Told of each message that may wake its recipient, in the sender's transaction."""
 
     def letter(self, sender: Principal, body: str, *, reply_to: int | None, key: str | None, wake: bool) -> Letter:
         """A letter with a checked body.
@@ -108,6 +111,8 @@ class Office:
         number, thread, _ = add(c, draft, cap=self.limits.body_bytes, bodies=self.bodies)
         if party is not None and party.held and isinstance(letter.sender, OperatorPrincipal):
             _let_go(c, party)
+        if party is not None and letter.wake:
+            self.arrived(c, party.id)
         return Sent((number,), thread, "" if party is None else party.note)
 
     def broadcast(self, c: Connection, letter: Letter) -> Sent:

@@ -7,6 +7,7 @@ Leases are functions of `mail.store`, looks of `mail.looks`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy import Connection, select
@@ -35,7 +36,9 @@ class Mail:
         self.settings = settings
         self.limits = MailLimits.of(settings)
         self.bodies = bodies
-        self._office = Office(self.limits, bodies)
+        self.arrived: Callable[[Connection, AgentId], None] | None = None
+        """Told, in the sender's transaction, who has a new message that may wake it. The turn loop sets it."""
+        self._office = Office(self.limits, bodies, self._arrived)
 
     # ---- writing --------------------------------------------------------------------------------------------------
 
@@ -177,6 +180,10 @@ class Mail:
             for recipient, path in step.files:
                 await asyncio.to_thread(self.bodies.remove, recipient, path)
         return deleted
+
+    def _arrived(self, c: Connection, agent_id: AgentId) -> None:
+        if self.arrived is not None:
+            self.arrived(c, agent_id)
 
     def _from_system(
         self,

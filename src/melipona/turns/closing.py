@@ -41,6 +41,10 @@ class Closing:
     sent: int
     box: BoxId | None
 
+    def store_when_settled(self, c: Connection, ending: Ending) -> bool | None:
+        """`store`, unless the cost of a model call of the turn is not known yet: None, and nothing is written."""
+        return None if rows.unsettled(c, self.turn.id) else self.store(c, ending)
+
     def store(self, c: Connection, ending: Ending) -> bool:
         """Write the end; False when another daemon holds the turn or it has ended already."""
         ending = self._blamed_on_budget(c, ending)

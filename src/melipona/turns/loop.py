@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,10 @@ class Turns:
         self._slots = slots
         self._budgets = budgets
         self._host = host
-        self._tasks: TaskGroup | None = None
+        self._ready = False
+        self._committed: deque[TurnRunner] = deque()
+        self._news = asyncio.Event()
+        """Set when there are any: only a task can start others."""
         self._opened: dict[int, TurnRunner] = {}
         """Runners of turns that a sender's transaction has opened and that is not known to be committed yet."""
         self._runners: dict[AgentId, TurnRunner] = {}
@@ -101,7 +105,8 @@ class Turns:
 
     async def run(self, tasks: TaskGroup) -> None:
         """Admit turns until cancelled. Runners live in `tasks`."""
-        self._tasks = tasks
+        tasks.start_soon(self._run_committed, tasks, name="turns of senders")
+        self._ready = True
         while True:
             self._wake.clear()
             looked: Looked | None = None
@@ -117,12 +122,24 @@ class Turns:
 
     def begin(self, tasks: TaskGroup, admitted: Admitted, *, adopted: bool) -> None:
         """Run a turn whose rows are stored: a new one, or one of a daemon that is gone."""
-        self._begin(tasks, TurnRunner(self._p, admitted.turn, admitted.agent, admitted.mail, adopted=adopted))
+        runner = TurnRunner(self._p, admitted.turn, admitted.agent, admitted.mail, adopted=adopted)
+        self._note(runner)
+        tasks.start_soon(self._run_one, runner, name=f"turn t{runner.turn.id}")
 
-    def _begin(self, tasks: TaskGroup, runner: TurnRunner) -> None:
+    def _note(self, runner: TurnRunner) -> None:
         self._runners[runner.agent.id] = runner
         self._over[runner.agent.id] = asyncio.Event()
-        tasks.start_soon(self._run_one, runner, name=f"turn t{runner.turn.id}")
+
+    async def _run_committed(self, tasks: TaskGroup) -> None:
+        """Run the turns that senders' transactions have opened, each as soon as that is committed."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._committed:
+                runner = self._committed.popleft()
+                await fault("turns.turn.before_begin")
+                tasks.start_soon(self._run_one, runner, name=f"turn t{runner.turn.id}")
+                await fault("turns.turn.after_begin")
 
     def quiesce(self) -> None:
         """Open no more turns: the daemon is about to end."""
@@ -204,7 +221,7 @@ class Turns:
     def open_at_once(self, c: Connection, agent_id: AgentId) -> None:
         """In the transaction of a message's sender: if its recipient is idle and a slot is free, its turn is opened,
         and prompted if its engine is kept, by the same commit (PERFORMANCE.md 11, rule 7). It begins after that."""
-        if self._tasks is None or self._stopping or agent_id in self._runners or self._free(c) <= 0:
+        if not self._ready or self._stopping or agent_id in self._runners or self._free(c) <= 0:
             return
         due, agent = rows.due_one(c, agent_id), agent_rows.by_id(c, agent_id)
         one = self._open(c, agent, due) if agent is not None and due is not None else None
@@ -298,9 +315,11 @@ class Turns:
     def _begin_opened(self, event: Event) -> bool:
         """Begin the turn if a sender's transaction opened it; it is committed now."""
         runner = self._opened.pop(int((event.subject or "t0")[1:]), None)
-        if runner is None or self._tasks is None:
+        if runner is None:
             return False
-        self._begin(self._tasks, runner)
+        self._note(runner)
+        self._committed.append(runner)
+        self._news.set()
         return True
 
 

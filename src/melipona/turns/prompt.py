@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from string import Template
 
@@ -99,8 +100,13 @@ def _fenced(message: WokenBy, nonce: str) -> str:
 
 def system_prompt(agent: str, role: str, pronouns: str) -> str:
     """The standing advice: who the agent is, how mail and waiting work, where notes are (PR-1..PR-5, BR-5, BR-12)."""
+    return _advice_to(role).substitute(agent=agent, pronouns=pronouns)
+
+
+@cache
+def _advice_to(role: str) -> Template:
     here = resources.files("melipona.turns")
     text = (here / "system_prompt.md").read_text(encoding="utf-8")
     if role == "manager":
         text += (here / "manager_prompt.md").read_text(encoding="utf-8")
-    return Template(text).substitute(agent=agent, pronouns=pronouns)
+    return Template(text)

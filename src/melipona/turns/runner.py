@@ -76,6 +76,8 @@ class TurnRunner:
 
     @property
     def progress(self) -> Progress:
+    _early: EngineSeat | None = None
+    """The seat of a kept engine whose prompt is stored since the turn was opened."""
         """What the engine has said so far."""
         return self._listener.progress if self._listener is not None else Progress()
 
@@ -95,6 +97,20 @@ class TurnRunner:
     # ---- what others may ask -------------------------------------------------------------------------------------
 
     async def interrupt(self, by: str) -> None:
+    def prompt_at_once(self, c: Connection) -> None:
+        """Store the prompt in the transaction that opens the turn, if the agent's engine is kept and goes on with it.
+
+        Should the engine be gone when the turn begins, it is prompted like any other.
+        """
+        station = self.p.stations.get(self.agent.id)
+        if station is None or station.stopping or not station.link.connected:
+            return
+        seat = EngineSeat(self.p, self.agent, station)
+        row = program_rows.live_program(c, station.box)
+        if row is not None and seat.goes_on_with(row):
+            self._store_prompt(c, seat)
+            self._early = seat
+
         """A person wants the turn to stop; it ends as interrupted, by force after the grace (D-18)."""
         await self.p.store.write(self._ask_interrupt, by)
         await self._end_soon(INTERRUPTED)
@@ -155,14 +171,17 @@ class TurnRunner:
 
     async def _sit(self, station: Station) -> tuple[EngineSeat, TurnListener]:
         """Engine up, log open, prompt stored."""
-        seat = EngineSeat(self.p, self.agent, station)
-        await seat.take(of_turn=self.turn.program if self.adopted else None)
+        early = self._early
+        seat = early if early is not None and early.station is station else EngineSeat(self.p, self.agent, station)
+        prompted = await seat.take(of_turn=self.turn.program if self.adopted else None)
         listener = TurnListener(self.turn, seat, heard_at=self.p.clock.monotonic())
         await listener.open(adopted=self.adopted)
         self._seat, self._listener = seat, listener
         if self._lost_its_program(seat):
             self.session_lost = listener.session_was_lost
-        if self.turn.prompt_seq is None or self.session_lost:
+        if prompted:
+            self._note_prompt(listener)
+        elif self.turn.prompt_seq is None or self.session_lost:
             await self._put_prompt(seat, listener)
         if self.turn.interrupt_by is not None:
             await self._end_soon(INTERRUPTED)
@@ -200,8 +219,10 @@ class TurnRunner:
                     return ending_of(result, listener.progress, self.p.settings.turns)
 
     async def _put_prompt(self, seat: EngineSeat, listener: TurnListener) -> None:
-        line = self._prompt_line(seat, await self.p.store.read(mail_rows.waiting, self.agent.id))
-        await self.p.store.write_when_possible(self._store_prompt, seat, line)
+        await self.p.store.write_when_possible(self._store_prompt, seat)
+        self._note_prompt(listener)
+
+    def _note_prompt(self, listener: TurnListener) -> None:
         listener.log.note(listener.offset, "prompt", messages=[message.id for message in self.mail])
 
     def _prompt_line(self, seat: EngineSeat, still_waiting: int = 0) -> str:
@@ -283,7 +304,6 @@ class TurnRunner:
 
     async def _end(self, ending: Ending) -> None:
         await fault("turns.turn.before_end")
-        await self._costs_settled()
         seat = self._seat
         closing = Closing(
             self.p,
@@ -296,18 +316,20 @@ class TurnRunner:
             sent=0 if seat is None else seat.sent,
             box=None if self._station is None else self._station.box,
         )
-        if await self.p.store.write_when_possible(closing.store, ending) and self._killed and seat is not None:
+        if await self._close(closing, ending) and self._killed and seat is not None:
             try:
                 await seat.ended()
             except (BoxError, AskedWrongly):
                 pass  # the box went with it
         await fault("turns.turn.after_end")
 
-    async def _costs_settled(self) -> None:
-        """The gate settles a model call just after its last byte: give it a moment, so that the row has the cost."""
+    async def _close(self, closing: Closing, ending: Ending) -> bool:
+        """Write the end. The gate settles a model call just after its last byte: it is given a moment, so that the row
+        has the cost."""
         for _ in range(SETTLE_LOOKS):
-            if not await self.p.store.read(rows.unsettled, self.turn.id):
-                return
+            written = await self.p.store.write_when_possible(closing.store_when_settled, ending)
+            if written is not None:
+                return written
             await asyncio.sleep(SETTLE_SECONDS)
 
     # ---- transactions ----------------------------------------------------------------------------------------------
@@ -317,13 +339,15 @@ class TurnRunner:
         if self._seat is not None:
             self._seat.put_interrupt(c)
 
-    def _store_prompt(self, c: Connection, seat: EngineSeat, line: str) -> None:
-        seq = program_rows.put_line(c, seat.program, line)
+    def _store_prompt(self, c: Connection, seat: EngineSeat) -> None:
+        seq = seat.put_known(c, self._prompt_line(seat, mail_rows.waiting(c, self.agent.id)))
+        return await self.p.store.write_when_possible(closing.store, ending)
         program_rows.set_program_wake(c, seat.program, None)
         box_rows.set_box_wake(c, seat.station.box, None)
         path = log_path(self.p.turns_folder, self.turn.id).relative_to(self.p.turns_folder.parent)
-        values = {"program_id": seat.program, "prompt_seq": seq, "model": seat.model, "log_path": str(path)}
-        rows.change_turn(c, self.turn.id, self.p.epoch, **values)
+        rows.set_prompt(
+            c, self.turn.id, self.p.epoch, program=seat.program, seq=seq, model=seat.model, log_path=str(path)
+        )
 
     def _store_phase(self, c: Connection, seat: EngineSeat, line: str, compacted: int) -> None:
         program_rows.put_line(c, seat.program, line)

@@ -36,6 +36,9 @@ class EngineSeat:
     row: program_rows.Program | None = None
     info: ProgramInfo | None = None
     _sent: int = 0
+    _known: tuple[int, str] | None = None
+    """A line that was just stored, with its number: it need not be read again."""
+    _early: program_rows.Program | None = None
     _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -65,26 +68,34 @@ class EngineSeat:
 
     # ---- the program -----------------------------------------------------------------------------------------------
 
-    async def take(self, *, of_turn: ProgramId | None) -> None:
+    def goes_on_with(self, row: program_rows.Program) -> bool:
+        """Whether a kept program can be prompted as it is, by what its row says; if so the seat is to take it."""
+        if row.made_of != self._made_of() or self.model not in (None, row.model):
+            return False
+        self.row = self._early = row
+        return True
+
+    async def take(self, *, of_turn: ProgramId | None) -> bool:
         """The running program of the box, else a new one that resumes the agent's session.
 
-        `of_turn` is the program of a turn that is adopted: it is kept even if it has ended, because its last words
-        are still to be read.
+        True when it is the one that `goes_on_with` has looked at. `of_turn` is the program of a turn that is adopted:
+        it is kept even if it has ended, because its last words are still to be read.
         """
-        row = await self.p.store.read(program_rows.live_program, self.station.box)
+        row = self._early or await self.p.store.read(program_rows.live_program, self.station.box)
         if row is None:
             await self._start(self.agent.session)
-            return
+            return False
         info = await self.held().link.start(self._spec(row))
-        if of_turn == row.id:
+        if of_turn == row.id or (self._early is not None and info.exit is None):
             self._sits(row, info)
-            return
+            return self._early is not None
         if info.exit is None and self._still_right(row):
             self._sits(row, info)
             await self._tell_model()
-            return
+            return False
         await self._end(row.id)
         await self._start(self.agent.session)
+        return False
 
     async def renew(self) -> None:
         """The session to resume does not exist: a new program without one takes its place (D-26)."""
@@ -126,9 +137,18 @@ class EngineSeat:
     async def send(self) -> None:
         """Send what the outbox holds above what was sent, in order (boxd takes no line out of order)."""
         async with self._sending:
-            for seq, line in await self.p.store.read(program_rows.lines_from, self.program, self._sent + 1):
+            known, self._known = self._known, None
+            following = self._sent + 1
+            lines = [known] if known is not None and known[0] == following else None
+            for seq, line in lines or await self.p.store.read(program_rows.lines_from, self.program, following):
                 await self.held().link.write(self.program, seq, line.encode() + b"\n")
                 self._sent = seq
+
+    def put_known(self, c: Connection, line: str) -> int:
+        """Store a line that is sent next; its number."""
+        seq = program_rows.put_line(c, self.program, line)
+        self._known = (seq, line)
+        return seq
 
     async def put(self, line: str) -> None:
         """Store a line and send it."""
@@ -156,6 +176,7 @@ class EngineSeat:
         first = self.driver.program(self._launch(row)).first_lines
         await self.p.store.write_when_possible(program_rows.add_program, row, first)
         await fault("turns.engine.before_start")
+        self._known = None
         self._sits(row, await self.held().link.start(self._spec(row)))
         await fault("turns.engine.after_start")
 
@@ -187,8 +208,11 @@ class EngineSeat:
         return system_prompt(self.agent.name, self.agent.role.value, self.p.settings.hive.pronouns)
 
     def _spec(self, row: program_rows.Program) -> ProgramSpec:
-        program = self.driver.program(self._launch(row))
-        return ProgramSpec(row.id, program.argv, program.env)
+        spec = self.station.program
+        if spec is None or spec.id != row.id:
+            program = self.driver.program(self._launch(row))
+            spec = self.station.program = ProgramSpec(row.id, program.argv, program.env)
+        return spec
 
     async def _tell_model(self) -> None:
         """A warm engine is told about a model that was changed meanwhile."""

@@ -47,7 +47,7 @@ class DueAgent:
     since: Micros
 
 
-DUE = Hot(
+_due = (
     select(agents.c.id, agents.c.name, func.min(messages.c.entered_at).label("since"))
     .select_from(messages.join(agents, messages.c.agent_id == agents.c.id))
     .where(
@@ -67,9 +67,9 @@ DUE = Hot(
         .exists(),
     )
     .group_by(agents.c.id, agents.c.name)
-    .order_by(literal_column("since"))
-    .limit(bindparam("n"))
 )
+DUE = Hot(_due.order_by(literal_column("since")).limit(bindparam("n")))
+DUE_ONE = Hot(_due.where(agents.c.id == bindparam("p_agent")))
 RUNNING = Hot(select(func.count()).select_from(turns).where(turns.c.state == literal_column("'running'")))
 NEXT_WAKES = (
     Hot(
@@ -166,6 +166,12 @@ _end = Hot(
 def due(c: Connection, limit: int) -> list[DueAgent]:
     """Agents that should run a turn now, the longest waiting first (FIFO)."""
     return [DueAgent(*row) for row in DUE.all(c, now=now(c), n=limit)]
+
+
+def due_one(c: Connection, agent: AgentId) -> DueAgent | None:
+    """The agent, if it should run a turn now."""
+    row = DUE_ONE.one(c, now=now(c), p_agent=agent)
+    return None if row is None else DueAgent(*row)
 
 
 def running(c: Connection) -> int:
