@@ -1,20 +1,21 @@
 """The daemon: the only wiring. Opens the store, names the concrete drivers, runs every loop in one task group.
 
 `python -m melipona.daemon --data DIR [--config FILE]` runs in the foreground. Exit codes: 0 after an orderly end, 1
-when it cannot start (with the reason on stderr), 75 when the outcome of a commit is unknown: start it again.
-SIGTERM leaves boxes running; `mel down` ends turns, boxes and daemon.
+when it cannot start (with the reason on stderr), 74 when the disk is why, 75 when the outcome of a commit is unknown:
+start it again. SIGTERM leaves boxes running; `mel down` ends turns, boxes and daemon.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import gc
 import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Coroutine, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,13 @@ from melipona.doctor import examine
 from melipona.engines.claude import ClaudeEngineDriver
 from melipona.engines.engine import EngineDriver
 from melipona.engines.playbook import PlaybookEngineDriver, parse_playbook
-from melipona.errors import BoxError, MeliponaError, OutcomeUnknown
+from melipona.errors import BoxError, MeliponaError, OutcomeUnknown, StoreFull
 from melipona.faults import fault
+from melipona.files.references import Files
 from melipona.gate.app import Gate
 from melipona.gate.listener import serve_box
 from melipona.gate.upstream import Upstream
-from melipona.ids import EpochId
+from melipona.ids import OPERATOR, EpochId
 from melipona.logs import configure
 from melipona.mail.bodies import FileBodies
 from melipona.mail.service import Mail
@@ -56,10 +58,13 @@ from melipona.mail.tools import mail_tools
 from melipona.operations.service import Operations
 from melipona.settings import Settings, load_settings
 from melipona.store.backup import backup
+from melipona.store.check import Checks
+from melipona.store.disk import DiskWatch
 from melipona.store.engine import Store
 from melipona.store.epochs import begin_epoch, end_epoch
 from melipona.store.retention import Retention
 from melipona.store.seals import Sealer
+from melipona.store.space import Space, short_of_room
 from melipona.tool import Tool
 from melipona.turns.adopt import Adoption
 from melipona.turns.agent_facts import Limits, Process
@@ -78,6 +83,12 @@ log = structlog.get_logger("daemon")
 Json = dict[str, Any]
 ENGINES = ("claude", "playbook")
 UNKNOWN_OUTCOME = 75
+CANNOT_NOW = 74
+"""The disk does not let it start: full, read-only, failing. Started again later it may."""
+NOT_NOW = frozenset({"store_read_only", "store_io"})
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+FULL_SECONDS = 10.0
+"""How long `mel down` waits on a full disk until the ends of turns are written."""
 ANEW = frozenset({"no_key", "login_expired", "engine_missing", "budget_spent", "turns_per_hour"})
 """Troubles that a new daemon judges anew: what was missing may be there now; keys and limits are read at its start
 (D-29, D-30)."""
@@ -138,6 +149,7 @@ class Daemon:
             parts = self._runner_parts(stations)
             self.turns = Turns(parts, self.slots, self.budgets, host=self.host)
             self.keeper = Keeper(self.store, self.agents, stations, self.turns, self.folders, self.settings, self.clock)
+            await self.mail.begin()
             await tasks.start(serve_api, self._services(listeners, driver), listeners)
             self.gate = Gate(
                 self.store,
@@ -149,7 +161,7 @@ class Daemon:
                 self.clock,
                 self.epoch,
             )
-            await self.store.write(self._account_for_older_daemons)
+            await self.store.reserved.write(self._account_for_older_daemons)
             adoption = Adoption(self.store, driver, self.folders, stations, self.turns, parts, self.host)
             await fault("daemon.adoption.before_run")
             await adoption.run(tasks)
@@ -173,6 +185,12 @@ class Daemon:
         tasks.start_soon(self.keeper.run, tasks, name="keeper")
         tasks.start_soon(self.sealer.run, name="sealer")
         tasks.start_soon(Retention(self.store, self.mail, self.settings, self.data).run, name="retention")
+        tasks.start_soon(Checks(self.store, self._tell_operator).run, name="checks")
+        if self.store.space is not None:
+            tasks.start_soon(DiskWatch(self.store, self.store.space, self._tell_operator).run, name="disk")
+
+    def _tell_operator(self, c: Any, text: str) -> None:
+        self.mail.notice(c, OPERATOR, text)
 
     async def _until_asked(self, tasks: TaskGroup) -> None:
         broken = asyncio.create_task(self.store.broken.wait())
@@ -187,18 +205,35 @@ class Daemon:
                 await fault("daemon.down.before_boxes")
                 await self._end_boxes()
                 await fault("daemon.down.after_boxes")
-            await self.store.write(end_epoch, self.epoch, why="down" if self.down else "stopped")
-            await fault("daemon.end.before_seal")
-            await self.sealer.finish()
-            await fault("daemon.end.after_seal")
+            self.store.stop_waiting()
+            try:
+                why = "down" if self.down else "stopped"
+                await self.store.reserved.write(end_epoch, self.epoch, why=why)
+                await fault("daemon.end.before_seal")
+                await self.sealer.finish()
+                await fault("daemon.end.after_seal")
+            except StoreFull as error:  # the next daemon takes it for an unclean end
+                log.warning("the end could not be recorded", error=error.message)
         tasks.cancel_scope.cancel()
 
     async def _end_boxes(self) -> None:
-        """`mel down`: every turn ends and gives its mail back, every box ends."""
-        await self.turns.end_all(STOPPED)
+        """`mel down`: every turn ends and gives its mail back, every box ends. On a full disk without ballast the ends
+        of turns cannot be written: the boxes end all the same, and the next daemon gives the mail back."""
+        await self._while_there_is_room(self.turns.end_all(STOPPED))
         async with anyio.create_task_group() as tasks:
             for station in self.stations.all():
-                tasks.start_soon(self._end_box, station)
+                tasks.start_soon(self._while_there_is_room, self._end_box(station))
+
+    async def _while_there_is_room(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for `work`, but on a full disk, where it may wait for ever to be written, not for long."""
+        task = asyncio.create_task(work)
+        space = self.store.space
+        while not (await asyncio.wait({task}, timeout=FULL_SECONDS))[0]:
+            if space is not None and space.full:
+                task.cancel()
+                await asyncio.wait({task}, timeout=FULL_SECONDS)
+                return
+        task.result()
 
     async def _end_box(self, station: Station) -> None:
         try:
@@ -262,6 +297,7 @@ class Daemon:
             agents=self.agents,
             turns=self.turns,
             facts=Facts(cap=self.slots.cap, limits=self._limits, process=self._processes),
+            files=Files(self.folders),
             data=self.data,
             version=__version__,
             pid=os.getpid(),
@@ -285,6 +321,7 @@ class Daemon:
             hive_micro_usd=micro(budgets.hive_usd_per_day),
             agent_micro_usd=micro(budgets.agent_usd_per_day),
             turns_per_hour=budgets.turns_per_hour,
+            disk=short_of_room(self.store.space),
         )
 
     def _processes(self) -> dict[str, Process]:
@@ -322,20 +359,22 @@ async def serve(data: Path, settings: Settings, environ: MutableMapping[str, str
     """Run a hive's daemon until it is asked to end; the exit code."""
     upstream = Upstream.from_settings(settings.models.anthropic, environ)
     Folders(data, box_owner(settings.boxes.owner_uid)).make_data()
-    store = await Store.open(data / "mel.db", SystemClock())
+    space = Space(data, settings.store)
+    await asyncio.to_thread(space.begin)
+    store = await Store.open(data / "mel.db", SystemClock(), space=space)
     listeners: Listeners | None = None
     try:
         await fault("daemon.listen.before_bind")
         listeners = await listen(store, data / "run", port=settings.hive.port)
         await fault("daemon.listen.after_bind")
-        epoch = await store.write(begin_epoch, host=socket.gethostname(), pid=os.getpid(), version=__version__)
+        epoch = await store.reserved.write(begin_epoch, host=socket.gethostname(), pid=os.getpid(), version=__version__)
         daemon = Daemon(data, settings, upstream, store, epoch)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, daemon.ending.set)
         try:
             await daemon.run(listeners)
         except ExceptionGroup as failures:
-            if not store.broken.is_set():
+            if not store.broken.is_set() and not (daemon.ending.is_set() and failures.split(StoreFull)[1] is None):
                 raise
             log.warning("the store is given up", errors=[str(error) for error in failures.exceptions])
         return UNKNOWN_OUTCOME if store.broken.is_set() else 0
@@ -367,7 +406,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.close(lock)
     except MeliponaError as error:
         print(f"mel: {error.message}\n  {error.remedy}".rstrip(), file=sys.stderr)
-        return UNKNOWN_OUTCOME if isinstance(error, OutcomeUnknown) else 1
+        if isinstance(error, OutcomeUnknown):
+            return UNKNOWN_OUTCOME
+        return CANNOT_NOW if isinstance(error, StoreFull) or error.code in NOT_NOW else 1
+    except OSError as error:
+        print(f"mel: {error.filename or data}: {error.strerror}", file=sys.stderr)
+        return CANNOT_NOW if error.errno in DISK_ERRORS else 1
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ line (T36). Secrets are never handed to it; what looks like a model key is maske
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -30,10 +31,38 @@ def configure(*, readable: bool) -> None:
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Unfailing(sys.stderr)),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_ToStructlog()])
+
+
+class _Unfailing:
+    """A stream whose failures end nothing: the log may lie on the disk that is full (I-17)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._fd = stream.fileno() if _has_fd(stream) else None
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write at once and past Python's buffer, which would fail again at each later write."""
+        try:
+            if self._fd is None:
+                self._stream.write(text)
+            else:
+                os.write(self._fd, text.encode(errors="backslashreplace"))
+        except OSError:
+            return
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def _has_fd(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() >= 0
+    except (OSError, ValueError):
+        return False
 
 
 def _bounded(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -125,7 +125,7 @@ class Agents:
 
     async def stop(self, by: Principal, name: str) -> Agent:
         """Wish it stopped until `start`."""
-        return await self.store.write(self._verb, self._verbs.stop, by, name)
+        return await self.store.reserved.write(self._verb, self._verbs.stop, by, name)
 
     async def restart(self, by: Principal, name: str) -> Agent:
         """End its box, then wake it."""
@@ -133,7 +133,7 @@ class Agents:
 
     async def pause(self, by: Principal, name: str) -> Agent:
         """No new turns until `resume`."""
-        return await self.store.write(self._verb, self._verbs.pause, by, name)
+        return await self.store.reserved.write(self._verb, self._verbs.pause, by, name)
 
     async def resume(self, by: Principal, name: str) -> Agent:
         """End a pause or a hold."""
@@ -141,11 +141,11 @@ class Agents:
 
     async def destroy(self, by: Principal, name: str) -> Agent:
         """Make it a tombstone: no box, no mail, files kept."""
-        return await self.store.write(self._verb, self._verbs.destroy, by, name, tombstone=True)
+        return await self.store.reserved.write(self._verb, self._verbs.destroy, by, name, tombstone=True)
 
     async def purge(self, by: Principal, name: str) -> Agent:
         """Remove it with all its files; there is no undo."""
-        return await self.store.write(self._verb, self._verbs.purge, by, name, tombstone=True)
+        return await self.store.reserved.write(self._verb, self._verbs.purge, by, name, tombstone=True)
 
     def _verb(self, c: Connection, verb: Verb, by: Principal, name: str, *, tombstone: bool = False) -> Agent:
         """Check who asks and whom they mean (the name first: LE-9), then do it."""

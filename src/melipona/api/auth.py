@@ -52,7 +52,7 @@ class Logins:
     async def make_link(self, by: str) -> Link:
         """A new link; single use, ten minutes."""
         token = secrets.token_urlsafe(24)
-        ends = await self._store.write(_add_link, _hash(token), by)
+        ends = await self._store.reserved.write(_add_link, _hash(token), by)
         return Link(token, ends)
 
     async def open(self, token: str, before: str | None, user_agent: str) -> str:
@@ -69,7 +69,7 @@ class Logins:
             )
         secret = secrets.token_urlsafe(32)
         try:
-            await self._store.write(_use_link, _hash(token), _hash(secret), user_agent[:200])
+            await self._store.reserved.write(_use_link, _hash(token), _hash(secret), user_agent[:200])
         except Refused:
             self._failures.append(self._clock.monotonic())
             raise
@@ -82,7 +82,7 @@ class Logins:
         if row is None:
             return None
         if row.seen_at < self._clock.now() - int(SEEN_EVERY / timedelta(microseconds=1)):
-            await self._store.write(_seen, hashed)
+            await self._store.reserved.write(_seen, hashed)
         return OperatorPrincipal("session", session=public_id(hashed))
 
     async def alive(self, session: str) -> bool:

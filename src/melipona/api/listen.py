@@ -54,7 +54,7 @@ async def listen(store: Store, run: Path, *, port: int = 0) -> Listeners:
         kept = port or await store.read(_kept_port)
         tcp = _bind(kept) if kept else _bind_any()
         if not port and not kept:
-            await store.write(_keep_port, int(tcp.getsockname()[1]))
+            await store.reserved.write(_keep_port, int(tcp.getsockname()[1]))
     except BaseException:
         unix.close()
         raise

@@ -71,14 +71,14 @@ def login_routes(services: Services, logins: Logins) -> APIRouter:
     @router.delete("/sessions/{session}", status_code=204)
     async def end(session: str) -> Response:
         """Revoke a session; its streams close within a second."""
-        await services.store.write(revoke, session)
+        await services.store.reserved.write(revoke, session)
         return Response(status_code=204)
 
     @router.post("/logout", status_code=204)
     async def logout(by: Asker) -> Response:
         """Revoke the session that asks."""
         if by.session is not None:
-            await services.store.write(revoke, by.session)
+            await services.store.reserved.write(revoke, by.session)
         response = Response(status_code=204)
         response.delete_cookie(cookie_name(port), path="/", httponly=True, samesite="strict")
         return response

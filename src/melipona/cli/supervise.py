@@ -1,9 +1,10 @@
 """The small parent that `mel up --detach` leaves: it starts the daemon again when that ends abnormally (D-2).
 
-A crash, a signal and exit code 75 are abnormal; 0 and a usage error are not. Between starts it waits longer each time;
-after five abnormal ends in ten minutes it gives up and says so in the log. A first start that fails is not repeated:
-the person who asked for it is there to read why. SIGTERM goes on to the daemon, which leaves the boxes running. A lock
-is held, so that `mel down` knows when this has gone.
+A crash, a signal, exit codes 74 and 75 are abnormal; 0 and a usage error are not. Between starts it waits longer each
+time; after five abnormal ends in ten minutes it gives up and says so in the log, but not when a full, read-only or
+failing disk was the cause (74, 75): then it tries again every half minute until the disk works. A first start that
+fails is not repeated: the person who asked for it is there to read why. SIGTERM goes on to the daemon, which leaves the
+boxes running. A lock is held, so that `mel down` knows when this has gone.
 
 It is not `process.py`'s business: it is no part of the daemon, must stay small, and has the standard library only.
 """
@@ -27,6 +28,10 @@ MOST_ENDS = 5
 WITHIN_SECONDS = 600.0
 FIRST_SECONDS = 30.0
 """An exit with 1 this soon after the very first start is the daemon saying why it cannot."""
+CANNOT_NOW, UNKNOWN_OUTCOME = 74, 75
+"""The daemon's exit codes for a disk that is full, read-only or failing: it goes on when the cause is gone (I-17)."""
+DISK_SECONDS = 30.0
+"""The longest wait between two starts on such a disk."""
 NORMAL = frozenset({0, 2})
 """Exit codes after which nothing is started again: the orderly end, and a usage error, which would only come again."""
 LOCK = "supervisor.lock"
@@ -50,13 +55,25 @@ class Supervisor:
     def run(self) -> int:
         """Until the program ends normally, is told to end, or has failed too often; its last exit code."""
         ends: deque[float] = deque()
+        on_disk = 0
         begun = time.monotonic()
         while True:
+            started = time.monotonic()
             code = self._once()
             if self._ending or code in NORMAL:
                 return max(code, 0)
-            if code == 1 and not ends and time.monotonic() - begun < FIRST_SECONDS:
+            if code in (1, CANNOT_NOW) and not ends and not on_disk and time.monotonic() - begun < FIRST_SECONDS:
                 return code
+            if code in (CANNOT_NOW, UNKNOWN_OUTCOME):
+                on_disk = on_disk + 1 if time.monotonic() - started < 2 * DISK_SECONDS else 1
+                wait = min(
+                    BACK_OFF[min(on_disk, len(BACK_OFF)) - 1] * (3 if on_disk > len(BACK_OFF) else 1), DISK_SECONDS
+                )
+                _say(f"the daemon ended with {_named(code)}: the disk; it is started again in {wait:g} s")
+                self._rest(wait)
+                if self._ending:
+                    return 0
+                continue
             ends.append(time.monotonic())
             while ends and ends[0] < time.monotonic() - WITHIN_SECONDS:
                 ends.popleft()
@@ -146,8 +163,10 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"supervisor: {text}\n")
-    sys.stderr.flush()
+    try:
+        os.write(2, f"supervisor: {text}\n".encode())
+    except OSError:  # the log lies on the disk that is full
+        return
 
 
 def _named(code: int) -> str:

@@ -133,7 +133,9 @@ class ModelRoute:
         while True:
             try:
                 return await self._known(
-                    self._p.store.write(reserve, x.agent.id, asked.model, size, asked.max_tokens, epoch=self._p.epoch)
+                    self._p.store.reserved.write(
+                        reserve, x.agent.id, asked.model, size, asked.max_tokens, epoch=self._p.epoch
+                    )
                 )
             except BudgetBusy:
                 if left <= 0:
@@ -152,7 +154,7 @@ class ModelRoute:
             await to_the_end(reserve())
         except asyncio.CancelledError:
             for reservation in made:
-                await to_the_end(self._p.store.write(self._p.budgets.release, reservation, status=None))
+                await to_the_end(self._p.store.reserved.write(self._p.budgets.release, reservation, status=None))
             raise
         return made[0]
 

@@ -57,7 +57,7 @@ class Refusals:
     async def spent(self, agent: AgentPrincipal, spent: BudgetSpent) -> None:
         """A budget is spent; one event a day and agent."""
         if self._room(agent):
-            await self._store.write(self._budgets.record_spent, agent.name, spent)
+            await self._store.reserved.write(self._budgets.record_spent, agent.name, spent)
 
     async def key_seen(self, agent: AgentPrincipal) -> None:
         """The upstream sent the key back; it was taken out."""
@@ -86,12 +86,12 @@ class Refusals:
 
     async def _trouble(self, agent: AgentPrincipal, code: str, detail: str) -> None:
         if self._room(agent):
-            await self._store.write(agents.set_trouble, agent.id, code, detail)
+            await self._store.reserved.write(agents.set_trouble, agent.id, code, detail)
 
     async def _event(self, agent: AgentPrincipal, kind: str, data: Mapping[str, Any]) -> None:
         if self._room(agent):
             shown = {k: visible(v[:SHOWN], lines=False) if isinstance(v, str) else v for k, v in data.items()}
-            await self._store.write(_record, kind, agent.name, shown)
+            await self._store.reserved.write(_record, kind, agent.name, shown)
 
     def _room(self, agent: AgentPrincipal) -> bool:
         recent, at = self._recent[agent.id], self._clock.monotonic()

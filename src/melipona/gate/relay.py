@@ -45,7 +45,7 @@ class Ending:
         reservation, self._reservation = self._reservation, None
         if reservation is not None:
             await fault("gate.settlement.before_write")
-            await to_the_end(self._store.write(self._settle, self._budgets, reservation))
+            await to_the_end(self._store.reserved.write(self._settle, self._budgets, reservation))
             await fault("gate.settlement.after_write")
 
     def _settle(self, c: Connection, budgets: Budgets, reservation: Reservation) -> None:

@@ -49,7 +49,7 @@ class Operations:
             raise
         finally:
             with move_on_after(FINISH_SECONDS, shield=True):
-                await self._store.write(ops.finish, identifier, error=error)
+                await self._store.reserved.write(ops.finish, identifier, error=error)
 
     def begin(
         self, c: Connection, kind: str, agent_id: AgentId | None, by: Principal, *, detail: str | None = None

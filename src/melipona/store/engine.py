@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from melipona.clock import Clock
 from melipona.errors import Bug, StoreFull, StoreUnusable
 from melipona.faults import fault
-from melipona.store.space import Space
+from melipona.store.space import Level, Space
 from melipona.store.sqlite import check_place, close_core, driver_of, open_core, translated
 from melipona.store.writer import IDLE, Event, Job, Outcome, Writer, again, now
 
@@ -75,6 +75,8 @@ class Store:
         self._writer = Writer(path, clock, self._hand_over, idle=idle)
         self._local = threading.local()
         self._reading: list[Connection] = []
+        self._busy: dict[int, tuple[sqlite3.Connection, float]] = {}
+        """Reads under way, by thread."""
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
 
     @classmethod
@@ -106,6 +108,11 @@ class Store:
         if self.space is not None and self.space.full:
             raise self.space.refusal()
         return await self.reserved.write(op, *args, **kw)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether new turns may begin: more of the disk is free than the floor."""
+        return self.space is None or self.space.level is Level.OK
 
     @property
     def reserved(self) -> Reserved:
@@ -170,7 +177,24 @@ class Store:
             size = wal.stat().st_size
         except FileNotFoundError:
             size = 0
-        return {"store_queue": float(self._writer.queued), "store_wal_bytes": float(size)}
+        found = {"store_queue": self._writer.queued, "store_wal_bytes": size, "store_read_seconds": self.oldest_read()}
+        if self.space is not None:
+            room = self.space.room()
+            found |= {"disk_free_bytes": room.free, "disk_floor_bytes": room.floor, "disk_full": self.space.full}
+        return {name: float(value) for name, value in found.items()}
+
+    def oldest_read(self) -> float:
+        """Seconds that the longest of the reads under way has taken."""
+        at = self.clock.monotonic()
+        return max((at - since for _, since in tuple(self._busy.values())), default=0.0)
+
+    def stop_old_reads(self) -> None:
+        """Interrupt reads that take longer than they may, also those of many short statements, which no single
+        statement's limit stops."""
+        at = self.clock.monotonic()
+        for driver, since in tuple(self._busy.values()):
+            if at - since > self._read_seconds:
+                driver.interrupt()
 
     async def close(self) -> None:
         """Finish what is queued, checkpoint, and close every connection. May be called again."""
@@ -198,8 +222,10 @@ class Store:
         if c is None:
             c = self._local.c = self._open_reader()
         c.info["now"] = self.clock.now()
-        self._local.until = self.clock.monotonic() + self._read_seconds
+        begun = self.clock.monotonic()
+        self._local.until = begun + self._read_seconds
         driver = driver_of(c)
+        self._busy[threading.get_ident()] = (driver, begun)
         try:
             driver.execute("BEGIN")
             return op(c)
@@ -209,6 +235,7 @@ class Store:
                 raise Bug(f"a reading operation of the store tried to write: {raw}") from error
             raise translated(error, self.path) from error
         finally:
+            del self._busy[threading.get_ident()]
             if driver.in_transaction:
                 with suppress(sqlite3.Error):
                     driver.execute("ROLLBACK")

@@ -63,7 +63,7 @@ class Retention:
 
     async def _all(self, step: Callable[[Connection, Micros], int], age: timedelta) -> int:
         before = later(self._store.clock.now(), -age)
-        return await _until_none(lambda: self._store.write(step, before))
+        return await _until_none(lambda: self._store.reserved.write(step, before))
 
     async def _turn_logs(self, age: timedelta) -> int:
         before = later(self._store.clock.now(), -age)
@@ -71,7 +71,7 @@ class Retention:
         while found := await self._store.read(old_logs, before):
             # First the files: a crash in between finds a row whose file is gone, and only forgets it.
             removed += await asyncio.to_thread(remove_logs, self._data, [path for _, path in found])
-            await self._store.write(forget_logs, [turn for turn, _ in found])
+            await self._store.reserved.write(forget_logs, [turn for turn, _ in found])
         return removed
 
 

@@ -218,7 +218,7 @@ class Sealer:
 
     async def finish(self) -> None:
         """Seal all there is, as the last act before the store closes."""
-        while await self._store.write(self._one):
+        while await self._store.reserved.write(self._one):
             pass
 
     def _on_events(self, news: Sequence[Event]) -> None:

@@ -172,3 +172,13 @@ def statvfs(folder: Path) -> tuple[int, int]:
     """Free and total bytes of a folder's file system, as far as this user may use it."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def short_of_room(space: Space | None) -> str:
+    """Why no turn begins, for people; empty when there is room."""
+    if space is None or space.level is Level.OK:
+        return ""
+    room = space.room()
+    if space.full:
+        return f"the disk is full ({room.free >> 20} MiB free)"
+    return f"only {room.free >> 20} MiB of the disk are free, a turn begins with {room.floor >> 20} MiB"

@@ -47,7 +47,11 @@ def check_place(path: Path, *, force: bool = False, mounts: str | None = None) -
             f"the data folder {folder} does not exist", remedy="create it or choose another with --data"
         )
     if not os.access(folder, os.W_OK | os.X_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
-        raise StoreUnusable(f"the data folder {folder} cannot be written", remedy="make it writable or choose another")
+        raise StoreUnusable(
+            f"the data folder {folder} cannot be written",
+            remedy="make it writable or choose another",
+            code="store_read_only",
+        )
     kind = file_system(folder, mounts)
     if not force and (kind in NETWORK or kind.startswith("fuse")):
         raise StoreUnusable(
@@ -164,7 +168,9 @@ def translated(error: BaseException, path: Path, *, committing: bool = False, al
         return StoreUnusable(f"{path} cannot be opened for writing: {text}", remedy="check owner, mode and free space")
     if name.startswith("SQLITE_IOERR"):
         return StoreUnusable(
-            f"{path}: the disk failed ({name}); nothing was stored", remedy="look at the disk and the kernel's log"
+            f"{path}: the disk failed ({name}); nothing was stored",
+            remedy="look at the disk and the kernel's log",
+            code="store_io",
         )
     if name.startswith("SQLITE_INTERRUPT"):
         return StoreError(f"{path}: the query took too long and was stopped", code="read_too_long")

@@ -27,6 +27,8 @@ QUICK = """
 [boxes]
 orphan_busy = 60
 orphan_idle = 60
+[store]
+ballast_bytes = 1048576
 """
 
 

@@ -42,6 +42,8 @@ class Limits:
     hive_micro_usd: int = 0
     agent_micro_usd: int = 0
     turns_per_hour: int = 0
+    disk: str = ""
+    """Why the disk lets no turn begin; empty when it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class AgentFacts:
     running: int = 0
     cap: int = 0
     process: Process | None = None
+    disk: str = ""
+    """Why the disk lets no turn begin."""
 
 
 def facts(
@@ -204,6 +208,7 @@ def _gather(
             running=running,
             cap=cap,
             process=process.get(row.id),
+            disk="" if limits is None else limits.disk,
         )
         for row in rows
     ]

@@ -94,7 +94,7 @@ class Keeper:
             if agent is not None:
                 await self._acts[operation.kind](agent)
             await fault("turns.operation.after_act")
-            await self._store.write(self._agents.finished, operation)
+            await self._store.reserved.write(self._agents.finished, operation)
         except MeliponaError as error:
             log.warning("operation failed, it is tried again", kind=operation.kind, error=error.message)
             until = later(self._clock.now(), AGAIN)

@@ -31,9 +31,12 @@ from melipona.engines.engine import (
 )
 from melipona.faults import fault_here
 from melipona.ids import TurnId
+from melipona.store.space import NO_SPACE
 
 FLUSH_SECONDS = 0.05
 FLUSH_BYTES = 16 << 10
+STUCK_SECONDS = 1.0
+"""How often a write that a full disk refused is tried again."""
 SLIM = 2000
 """Characters of a text that are kept past the limit."""
 
@@ -118,6 +121,9 @@ class TurnLog:
         self._size = os.fstat(self._fd).st_size
         self._clock, self._limit, self._on_growth = clock, limit_bytes, on_growth
         self._buffer = bytearray()
+        self.written = asyncio.Event()
+        """Not set while the disk is full: no more of the engine's output is to be taken until it is."""
+        self.written.set()
         self._timer: asyncio.TimerHandle | None = None
         self._full = False
 
@@ -144,23 +150,34 @@ class TurnLog:
         self.flush()
 
     def flush(self) -> None:
-        """Write what is buffered."""
+        """Write what is buffered. On a full disk it stays buffered and is tried again (I-17)."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if not self._buffer:
             return
-        view = memoryview(bytes(self._buffer))
-        self._buffer.clear()
-        fault_here("turns.log.before_append")
-        while view:
-            view = view[os.write(self._fd, view) :]
-        fault_here("turns.log.after_append")
+        try:
+            self._write()
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            self.written.clear()
+            self._timer = asyncio.get_running_loop().call_later(STUCK_SECONDS, self.flush)
         self._on_growth()
 
+    def _write(self) -> None:
+        fault_here("turns.log.before_append")
+        while self._buffer:
+            del self._buffer[: os.write(self._fd, self._buffer)]
+        fault_here("turns.log.after_append")
+        self.written.set()
+
     def close(self) -> None:
-        """Write the rest and let go of the file."""
+        """Write the rest and let go of the file. What a full disk does not take is left out: the turn's end is a row,
+        and a log may end anywhere."""
         self.flush()
+        if self._timer is not None:
+            self._timer.cancel()
         os.close(self._fd)
 
     def _append(self, offset: int, event: dict[str, Any]) -> None:

@@ -48,6 +48,7 @@ WAKES = (
     "turn.waiting",
     "box.gone",
     "budget.",
+    "disk.",
 )
 
 
@@ -231,6 +232,8 @@ class Turns:
             self._opened[one.turn.id] = runner
 
     def _free(self, c: Connection) -> int:
+        if not self._p.store.has_room:
+            return 0
         return self._slots.cap - rows.running(c) - self._slots.wanted_back
 
     def _admit(self, c: Connection) -> Looked:

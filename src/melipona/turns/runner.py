@@ -112,7 +112,7 @@ class TurnRunner:
             self._early = seat
 
         """A person wants the turn to stop; it ends as interrupted, by force after the grace (D-18)."""
-        await self.p.store.write(self._ask_interrupt, by)
+        await self.p.store.reserved.write(self._ask_interrupt, by)
         await self._end_soon(INTERRUPTED)
 
     def stop(self, ending: Ending = STOPPED) -> None:

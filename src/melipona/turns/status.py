@@ -18,6 +18,7 @@ The first row that applies wins:
     | stuck      | budget_spent                 | its budget, or with due mail the hive's, is spent          |
     | paused     | interrupted                  | an interrupt holds its mail until the operator acts (D-18) |
     | waiting    | turns_per_hour               | due mail, but it has had its turns of this hour            |
+    | waiting    | disk                         | due mail, but too little of the disk is free               |
     | queued     | behind_cap, starting         | due mail: no slot is free, or its turn is about to begin   |
     | stuck      | parked_mail                  | mail that failed too often waits for the operator          |
     | waiting    | back_off                     | mail is tried again at `until`                             |
@@ -261,6 +262,8 @@ def _queued(f: AgentFacts, now: Micros) -> Status | None:
     if not f.mail.due:
         return None
     since = f.mail.due_since or f.entered_at
+    if f.disk:
+        return Status(State.WAITING, "disk", f.disk, since, None, Actor.OPERATOR)
     if f.cap and f.running >= f.cap:
         behind = f.running - f.cap + (f.behind or 0)
         detail = f"behind {behind}" if behind else f"next, when one of {f.cap} slots is free"
