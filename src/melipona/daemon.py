@@ -46,7 +46,6 @@ from melipona.engines.engine import EngineDriver
 from melipona.engines.playbook import PlaybookEngineDriver, parse_playbook
 from melipona.errors import BoxError, MeliponaError, OutcomeUnknown, StoreFull
 from melipona.faults import fault
-from melipona.files.references import Files
 from melipona.gate.app import Gate
 from melipona.gate.listener import serve_box
 from melipona.gate.upstream import Upstream
@@ -149,7 +148,6 @@ class Daemon:
             parts = self._runner_parts(stations)
             self.turns = Turns(parts, self.slots, self.budgets, host=self.host)
             self.keeper = Keeper(self.store, self.agents, stations, self.turns, self.folders, self.settings, self.clock)
-            await self.mail.begin()
             await tasks.start(serve_api, self._services(listeners, driver), listeners)
             self.gate = Gate(
                 self.store,
@@ -297,7 +295,6 @@ class Daemon:
             agents=self.agents,
             turns=self.turns,
             facts=Facts(cap=self.slots.cap, limits=self._limits, process=self._processes),
-            files=Files(self.folders),
             data=self.data,
             version=__version__,
             pid=os.getpid(),
