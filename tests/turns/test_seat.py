@@ -8,10 +8,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import select
 
 from melipona.boxes.link import ProgramInfo, ProgramSpec
 from melipona.engines.claude import ClaudeEngineDriver
+from melipona.errors import BoxLost
+from melipona.ids import BoxId
 from melipona.settings import HiveSettings, Settings
+from melipona.store.schema import programs
 from melipona.testing.rooms import OPERATOR, Rooms, temporary_rooms
 from melipona.turns import box_rows
 from melipona.turns.parts import RunnerParts
@@ -98,3 +102,14 @@ async def test_a_playbook_or_role_that_changed_starts_a_new_engine(tmp_path: Pat
         second = await one.seat(Settings())
         assert second.program != first.program
         assert "manager" in one.prompt_of(second)
+
+
+async def test_no_program_is_written_down_for_a_box_that_is_gone(tmp_path: Path) -> None:
+    """I-9, found by `python -m bench.faults kills --seed 3 --size 300`: its row would wait for ever."""
+    async with temporary_rooms(tmp_path) as rooms:
+        made = await desk(rooms)
+        await rooms.store.write(lambda c: box_rows.box_gone(c, BoxId("box-1"), "ana", "killed"))
+        with pytest.raises(BoxLost):
+            await made.seat(told("she/her"))
+        assert await rooms.store.read(lambda c: c.execute(select(programs.c.id)).all()) == []
+        assert made.link.started == {}

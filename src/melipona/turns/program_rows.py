@@ -12,7 +12,7 @@ from melipona.clock import Micros
 from melipona.ids import AgentId, BoxId, ProgramId
 from melipona.store.engine import now
 from melipona.store.hot import Hot
-from melipona.store.schema import outbox, programs
+from melipona.store.schema import boxes, outbox, programs
 
 _of_id = programs.c.id == bindparam("p_id")
 _number = Hot(update(programs).where(_of_id).values(next_seq=programs.c.next_seq + 1).returning(programs.c.next_seq))
@@ -51,8 +51,10 @@ def _detail(program: Program, model: str | None) -> str:
     return json.dumps({"model": model, "session": program.session, "made_of": program.made_of})
 
 
-def add_program(c: Connection, program: Program, first_lines: Sequence[str]) -> None:
-    """Record the intent to start an engine program, with its first lines."""
+def add_program(c: Connection, program: Program, first_lines: Sequence[str]) -> bool:
+    """Record the intent to start an engine program, with its first lines; False when its box is gone."""
+    if c.execute(select(boxes.c.state).where(boxes.c.id == program.box)).scalar_one() == "gone":
+        return False
     at = now(c)
     detail = _detail(program, program.model)
     values = {"id": program.id, "box_id": program.box, "agent_id": program.agent_id, "kind": "engine", "detail": detail}
@@ -60,6 +62,7 @@ def add_program(c: Connection, program: Program, first_lines: Sequence[str]) -> 
     c.execute(insert(programs).values(**values, **times, state="running", next_seq=1))
     for line in first_lines:
         put_line(c, program.id, line)
+    return True
 
 
 def live_program(c: Connection, box: BoxId) -> Program | None:

@@ -174,7 +174,8 @@ class EngineSeat:
         identifier, made_of = ProgramId(new_id()), self._made_of()
         row = program_rows.Program(identifier, self.station.box, self.agent.id, self.model, session, None, made_of)
         first = self.driver.program(self._launch(row)).first_lines
-        await self.p.store.write_when_possible(program_rows.add_program, row, first)
+        if not await self.p.store.write_when_possible(program_rows.add_program, row, first):
+            raise BoxLost(f'box of "{self.agent.name}" is gone')
         await fault("turns.engine.before_start")
         self._known = None
         self._sits(row, await self.held().link.start(self._spec(row)))

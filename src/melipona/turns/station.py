@@ -213,7 +213,7 @@ class Stations:
             await self._start_box(station, self._spec(agent, box, mounts))
             assert station.ref is not None
             await store.write_when_possible(box_rows.box_up, box, agent.name, station.ref.handle)
-            await station.link.ready(timedelta(seconds=self._p.settings.start))
+            await self._dialled(station)
         except BaseException as error:
             await to_the_end(self._undo(station, box, agent.name, error))
             if isinstance(error, MeliponaError) and not isinstance(error, BoxStartFailed):
@@ -221,6 +221,19 @@ class Stations:
             raise
         self._keep(station)
         return station
+
+    async def _dialled(self, station: Station) -> None:
+        """Wait until boxd has dialled. A box that ends before that is known at once, not when the time is up."""
+        ready = asyncio.ensure_future(station.link.ready(timedelta(seconds=self._p.settings.start)))
+        try:
+            while not (await asyncio.wait({ready}, timeout=GUARD_SECONDS))[0]:
+                if await self.state(station) is BoxState.GONE:
+                    why = await self.why_gone(station) or "its init ended"
+                    raise BoxStartFailed(f'box of "{station.name}": {why}', remedy="run: mel doctor")
+            await ready
+        finally:
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
 
     def _keep(self, station: Station) -> None:
         self._by_agent[station.agent_id] = station
