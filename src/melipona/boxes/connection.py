@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from melipona.boxes.link import Exit, Gap, Hello, Output, ProgramInfo
@@ -26,6 +27,12 @@ from melipona.ids import ProgramId
 
 WINDOW = 1 << 20
 """Bytes of output that boxd may send one follower ahead of what it has taken."""
+
+PIECE = 64 << 10
+"""Waiting output is joined up to this: a box may send it byte by byte, and each piece costs a hundredfold (T8)."""
+
+GAPS_MOST = 64
+"""Gaps that may wait to be taken: a ring of 64 MiB that overflows leaves one or two in a window."""
 
 UNSENT_LIMIT = 16 << 20
 HELLO_WITHIN = 10.0
@@ -46,6 +53,14 @@ class Disconnected(Exception):
     """The connection went before the call was answered: it may or may not have been done."""
 
 
+@dataclass(slots=True)
+class _Piece:
+    """Output that waits to be taken."""
+
+    offset: int
+    data: bytearray
+
+
 class Feed:
     """The output of one program on this connection, as one reader takes it."""
 
@@ -53,7 +68,8 @@ class Feed:
         self._connection, self._number = connection, number
         self._taken = at
         self.credit = at + WINDOW
-        self._items: deque[Output | Gap | Exit] = deque()
+        self._items: deque[_Piece | Gap | Exit] = deque()
+        self._gaps = 0
         self._ready = asyncio.Event()
         self._closed = False
 
@@ -64,7 +80,9 @@ class Feed:
                 return None
             self._ready.clear()
             await self._ready.wait()
-        item = self._items.popleft()
+        first = self._items.popleft()
+        self._gaps -= isinstance(first, Gap)
+        item = Output(first.offset, bytes(first.data)) if isinstance(first, _Piece) else first
         self._taken = item.offset + (len(item.data) if isinstance(item, Output) else 0)
         if not self._closed and not isinstance(item, Exit) and self.credit - self._taken <= WINDOW // 2:
             self.credit = self._taken + WINDOW
@@ -72,7 +90,24 @@ class Feed:
         return item
 
     def put(self, item: Output | Gap | Exit) -> None:
-        self._items.append(item)
+        """Keep an item until it is taken.
+
+        Raises:
+            BoxProtocolError: too many gaps wait.
+        """
+        last = self._items[-1] if self._items else None
+        if isinstance(item, Output):
+            if isinstance(last, _Piece) and len(last.data) + len(item.data) <= PIECE:
+                last.data += item.data
+            else:
+                self._items.append(_Piece(item.offset, bytearray(item.data)))
+        elif isinstance(item, Gap) and isinstance(last, Gap):
+            self._items[-1] = item  # the later one says all
+        else:
+            self._gaps += isinstance(item, Gap)
+            if self._gaps > GAPS_MOST:
+                raise BoxProtocolError(f"boxd sent {self._gaps} gaps that nobody has taken yet")
+            self._items.append(item)
         self._ready.set()
 
     def hang_up(self) -> None:
