@@ -35,17 +35,24 @@ def read_regular(folder: Path, relative: str, *, limit: int) -> bytes:
         WorldFailed: the folder cannot be opened, or the kernel is too old.
     """
     with opened_regular(folder, relative) as fd:
-        if os.fstat(fd).st_size > limit:
-            raise LimitReached(
-                f"{relative} is larger than {limit} bytes", remedy="make it smaller", code="file_too_big"
-            )
-        chunks: list[bytes] = []
-        size = 0
-        while size <= limit and (chunk := os.read(fd, min(limit + 1 - size, 1 << 18))):
-            chunks.append(chunk)
-            size += len(chunk)
+        return read_open(fd, relative, limit=limit)
+
+
+def read_open(fd: int, name: str, *, limit: int) -> bytes:
+    """The bytes of an opened file, at most `limit`; `name` is what a failure calls it.
+
+    Raises:
+        LimitReached: it is larger, or grew larger meanwhile.
+    """
+    if os.fstat(fd).st_size > limit:
+        raise LimitReached(f"{name} is larger than {limit} bytes", remedy="make it smaller", code="file_too_big")
+    chunks: list[bytes] = []
+    size = 0
+    while size <= limit and (chunk := os.read(fd, min(limit + 1 - size, 1 << 18))):
+        chunks.append(chunk)
+        size += len(chunk)
     if size > limit:
-        raise LimitReached(f"{relative} grew beyond {limit} bytes", remedy="make it smaller", code="file_too_big")
+        raise LimitReached(f"{name} grew beyond {limit} bytes", remedy="make it smaller", code="file_too_big")
     return b"".join(chunks)
 
 

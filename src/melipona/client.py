@@ -87,7 +87,7 @@ class Client:
         self.data = data
         self._timeout = timeout
 
-    def get(self, path: str, *, timeout: float | None = None, **query: Any) -> Json:
+    def get(self, path: str, /, *, timeout: float | None = None, **query: Any) -> Json:
         """Read something; repeated by itself while a daemon restarts.
 
         Raises:
@@ -140,7 +140,7 @@ class Client:
             return False
         return True
 
-    def stream(self, path: str, *, last: str | None = None, **query: Any) -> Iterator[tuple[str, str | None, Json]]:
+    def stream(self, path: str, /, *, last: str | None = None, **query: Any) -> Iterator[tuple[str, str | None, Json]]:
         """Server-sent events as (event name, id, data), until the daemon ends the stream or goes away.
 
         Raises:

@@ -2,8 +2,15 @@
 
 ROUTES = [
     ("GET", "/"),
+    ("GET", "/agents/{name}"),
     ("GET", "/assets/{name}"),
+    ("GET", "/audit"),
+    ("GET", "/costs"),
+    ("GET", "/health"),
     ("GET", "/login"),
+    ("GET", "/messages"),
+    ("GET", "/settings"),
+    ("GET", "/ui"),
     ("GET", "/healthz"),
     ("GET", "/metrics"),
     ("GET", "/readyz"),
@@ -13,6 +20,8 @@ ROUTES = [
     ("GET", "/api/v1/costs"),
     ("GET", "/api/v1/events"),
     ("GET", "/api/v1/events/page"),
+    ("GET", "/api/v1/files"),
+    ("GET", "/api/v1/files/download"),
     ("GET", "/api/v1/health"),
     ("GET", "/api/v1/inbox"),
     ("GET", "/api/v1/inbox/unread"),
@@ -49,7 +58,9 @@ ROUTES = [
     ("DELETE", "/api/v1/sessions/{session}"),
 ]
 
-OPEN = {"/", "/login", "/assets/{name}", "/healthz", "/readyz", "/api/v1/login"}
+PAGES = {"/", "/agents/{name}", "/audit", "/costs", "/health", "/login", "/messages", "/settings", "/ui"}
+"""Addresses of the one page, which holds no data."""
+OPEN = PAGES | {"/assets/{name}", "/healthz", "/readyz", "/api/v1/login"}
 """Routes that a stranger may ask for."""
 
 PARAMETERS = {
@@ -64,7 +75,9 @@ PARAMETERS = {
 def path_of(route: str) -> str:
     """The route with its parameters filled in."""
     if route == "/assets/{name}":
-        return "/assets/hive.css"
+        return "/assets/mark.svg"
+    if route.startswith("/api/v1/files"):
+        return f"{route}?path=/shared/note.md"
     for name, value in PARAMETERS.items():
         route = route.replace(name, value)
     return route

@@ -56,6 +56,8 @@ def peopled(operator: Browser) -> Browser:
     hive.client.post("/agents", {"name": "ana", "engine": "playbook"})
     hive.client.post_keyed("/messages", {"to": "ana", "body": "hello"})
     hive.end_turn(hive.open_turn("ana"))
+    (hive.data / "shared").mkdir(exist_ok=True)
+    (hive.data / "shared" / "note.md").write_text("a note")
     return operator
 
 

@@ -23,6 +23,7 @@ from melipona.api.protocol import PREFIX
 from melipona.api.roster import Roster
 from melipona.api.services import Services
 from melipona.api.turn_stream import turn_stream_routes
+from melipona.files.routes import file_routes
 from melipona.mail.routes import mail_routes
 from melipona.turns.routes import turn_routes
 from melipona.views.events import store_id
@@ -95,5 +96,6 @@ def _rooms(services: Services, logins: Logins, board: Board) -> list[APIRouter]:
         mail_routes(services.mail),
         turn_routes(services.store, services.turns),
         turn_stream_routes(services, broadcaster),
+        file_routes(services.files),
         login_routes(services, logins),
     ]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from melipona.agents.service import Agents
 from melipona.clock import Clock
 from melipona.engines.playbook_format import parse_playbook
+from melipona.files.references import Files
 from melipona.ids import AgentId, AgentName
 from melipona.mail.service import Mail
 from melipona.principals import Principal
@@ -60,6 +61,7 @@ class Services:
     agents: Agents
     turns: Turns
     facts: Facts
+    files: Files
     data: Path
     version: str
     pid: int

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "turns": ("work", "What agents did: mel turns ana"),
     "log": ("work", "A turn, word by word: mel log ana -f"),
     "events": ("work", "Everything that happened: mel events -f"),
+    "file": ("work", "A file that an agent named: mel file /agents/ana/state/notes.md"),
 }
 """Command → its group in the help, and its line there."""
 
@@ -59,6 +60,7 @@ MODULES = {
     "turns": "turns",
     "log": "log",
     "events": "events",
+    "file": "file",
 }
 
 MEANS = {

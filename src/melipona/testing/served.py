@@ -23,9 +23,11 @@ from melipona.agents.service import Agents
 from melipona.api.listen import Listeners, listen
 from melipona.api.server import serve
 from melipona.api.services import Facts, Services
+from melipona.boxes.folders import Folders, box_owner
 from melipona.client import Client
 from melipona.clock import Clock, Micros, SystemClock
 from melipona.errors import Conflict
+from melipona.files.references import Files
 from melipona.ids import AgentId, AgentName, EpochId, TurnId
 from melipona.mail.bodies import FileBodies
 from melipona.mail.service import Mail
@@ -200,6 +202,7 @@ async def _make(
         agents=Agents(store, mail, settings, operations=operations),
         turns=fake,
         facts=Facts(4, lambda: Limits(DAY, Micros(clock.now() + DAY_MICROS)), dict),
+        files=Files(Folders(data, box_owner())),
         data=data,
         version=melipona.__version__,
         pid=os.getpid(),
