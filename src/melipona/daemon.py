@@ -301,7 +301,9 @@ class Daemon:
             started_at=self.clock.now(),
             port=listeners.port,
             why=self._why,
-            doctor=lambda: examine(self.data, driver, engines, has_key=self.upstream.has_key),
+            doctor=lambda: examine(
+                self.data, driver, engines, has_key=self.upstream.has_key, store=self.settings.store
+            ),
             backup=self._backup,
             stop=self._stop,
             ready=lambda: None if self.is_ready else "older boxes are being accounted for",

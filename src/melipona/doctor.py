@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from typing import Any
 from melipona import __version__
 from melipona.boxes.driver import BoxDriver, Finding
 from melipona.boxes.uids import OWN_UID
+from melipona.clock import rfc3339
 from melipona.engines.engine import EngineDriver
 from melipona.errors import MeliponaError, WorldFailed
 from melipona.process import run
-from melipona.store.sqlite import SAFE_VERSION, check_place, file_system
+from melipona.settings import StoreSettings
+from melipona.store.disk import WAL_MOST
+from melipona.store.space import BALLAST, floor_of, statvfs
+from melipona.store.sqlite import SAFE_VERSION, check_place, connect, file_system
 
 Json = dict[str, Any]
 LOW_DISK = 0.15
@@ -29,14 +34,21 @@ SAFE_GIT = (2, 39, 5)
 
 
 async def examine(
-    data: Path, driver: BoxDriver, engines: Sequence[EngineDriver], *, has_key: bool, deep: bool = True
+    data: Path,
+    driver: BoxDriver,
+    engines: Sequence[EngineDriver],
+    *,
+    has_key: bool,
+    deep: bool = True,
+    store: StoreSettings | None = None,
 ) -> list[Json]:
     """Every check, in the order a person should read them.
 
     Each is `{"name", "ok": "yes" | "warn" | "no", "detail", "remedy"}`: `no` means that the hive does not work,
     `warn` that something is not as good as it could be.
     """
-    findings = [_program(), _sqlite(), _place(data), _disk(data), await _git()]
+    findings = [_program(), _sqlite(), _place(data), _disk(data, store or StoreSettings()), _database(data)]
+    findings.append(await _git())
     findings += await driver.health(deep=deep)
     limits = [limit for limit in driver.enforced() if limit.name != OWN_UID]  # of which `health` has told
     findings += [Finding(f"limit: {limit.name}", limit.binds, limit.how, fatal=False) for limit in limits]
@@ -76,14 +88,44 @@ def _place(data: Path) -> Finding:
     return Finding("data folder", True, f"{data} on {file_system(data) or 'an unknown file system'}")
 
 
-def _disk(data: Path) -> Finding:
+def _disk(data: Path, settings: StoreSettings) -> Finding:
+    """How much room there is, against the floor under which no turn begins, and whether the ballast is in place."""
     there = next(folder for folder in (data, *data.parents) if folder.exists())
     try:
-        use = shutil.disk_usage(there)
+        free, total = statvfs(there)
     except OSError as error:
         return Finding("disk", False, f"{there}: {error.strerror}")
-    detail = f"{use.free >> 20} MiB of {use.total >> 20} MiB free"
-    return Finding("disk", use.free > use.total * LOW_DISK, detail, "free some space", fatal=False)
+    floor = floor_of(settings, total)
+    detail = f"{free >> 20} MiB of {total >> 20} MiB free; a turn begins with {floor >> 20} MiB"
+    ballast = data / BALLAST
+    if settings.ballast_bytes and (data / "mel.db").exists() and not ballast.exists():
+        detail += "; the ballast is gone: the hive only reads until there is room for it again"
+        return Finding("disk", False, detail, "free some space; the hive goes on by itself", fatal=False)
+    return Finding("disk", free >= max(floor, total * LOW_DISK), detail, "free some space", fatal=False)
+
+
+def _database(data: Path) -> Finding:
+    """What the last check of the database found, and how large its write-ahead log is."""
+    path = data / "mel.db"
+    if not path.exists():
+        return Finding("database", True, "there is none yet")
+    try:
+        with closing(connect(path, reader=True)) as c:
+            row = c.execute("SELECT at, result, problem FROM integrity_checks ORDER BY id DESC LIMIT 1").fetchone()
+    except (MeliponaError, sqlite3.Error) as error:
+        return Finding("database", False, str(error), "mel events --verify tells more", fatal=False)
+    wal = path.with_name(path.name + "-wal")
+    size = wal.stat().st_size if wal.exists() else 0
+    checked = "not checked yet: that is done after an unclean end and weekly"
+    if row is not None:
+        checked = f"checked at {rfc3339(row[0])}: {row[1]}" + (f", {row[2]}" if row[2] else "")
+    detail = f"{path.stat().st_size >> 20} MiB; {checked}"
+    if row is not None and row[1] == "damaged":
+        return Finding("database", False, detail, "mel backup FILE, mel down, and restore the newest whole backup")
+    if size > WAL_MOST:
+        remedy = "end what reads the database from outside (sqlite3, a backup tool)"
+        return Finding("database", False, f"{detail}; its write-ahead log has {size >> 20} MiB", remedy, fatal=False)
+    return Finding("database", True, detail)
 
 
 async def _git() -> Finding:

@@ -17,7 +17,7 @@ from melipona.api.sse import EventStream, last_event_id
 from melipona.clock import rfc3339
 from melipona.errors import Invalid
 from melipona.views.events import Events, list_events
-from melipona.views.hive import Place, StateView, snapshot
+from melipona.views.hive import Place, StateView, disk_view, snapshot
 from melipona.views.request import LIMIT_DEFAULT, Following, Limit, Number
 
 
@@ -119,4 +119,5 @@ def place_of(services: Services, roster: Roster) -> Place:
         day=roster.day,
         hive_budget_usd=services.settings.budgets.hive_usd_per_day,
         daemon={"pid": services.pid, "version": services.version, "started_at": rfc3339(services.started_at)},
+        disk=disk_view(services.store.space),
     )

@@ -22,12 +22,13 @@ from melipona.clock import Micros, SystemClock
 from melipona.settings import Settings, load_settings
 from melipona.store import seals
 from melipona.store.migrate import HEAD, current_revision
+from melipona.store.space import Space
 from melipona.store.sqlite import connect
 from melipona.turns.agent_facts import Limits
 from melipona.turns.status import Status, derive, facts
 from melipona.turns.why import Look, why
 from melipona.views.events import list_events
-from melipona.views.hive import Place, snapshot
+from melipona.views.hive import Place, disk_view, snapshot
 from melipona.views.mail import list_messages, one_message
 
 STORE = "mel.db"
@@ -72,7 +73,9 @@ def doctor(data: Path, config: Path | None) -> list[Json]:
     settings = load_settings(config)
     engines = list(engine_drivers(os.environ).values())
     has_key = Upstream.from_settings(settings.models.anthropic, dict(os.environ)).has_key
-    return asyncio.run(examine(data, box_driver(data, settings, "doctor"), engines, has_key=has_key))
+    return asyncio.run(
+        examine(data, box_driver(data, settings, "doctor"), engines, has_key=has_key, store=settings.store)
+    )
 
 
 def backup(data: Path, to: Path, *, homes: bool) -> Json:
@@ -106,6 +109,8 @@ class Hive:
             agent_micro_usd=round(settings.budgets.agent_usd_per_day * 1_000_000),
             turns_per_hour=settings.budgets.turns_per_hour,
         )
+        space = Space(data, settings.store)
+        space.over(space.shown())
         self.place = Place(
             name=settings.hive.name,
             data=str(data),
@@ -113,6 +118,7 @@ class Hive:
             day=day,
             hive_budget_usd=settings.budgets.hive_usd_per_day,
             daemon=None,
+            disk=disk_view(space),
         )
 
     @property

@@ -49,7 +49,7 @@ def status(env: Env) -> None:
 
 def needs(state: Json) -> list[str]:
     """What waits for a person, most urgent first."""
-    lines: list[str] = []
+    lines = [*_of_the_disk(state.get("disk"), state.get("checked"))]
     asking = [agent["name"] for agent in state["agents"] if agent["state"] == "needs_you"]
     broken = [agent["name"] for agent in state["agents"] if agent["state"] in ("stuck", "failed")]
     if asking:
@@ -60,6 +60,18 @@ def needs(state: Json) -> list[str]:
         lines.append(f"{_count(state['mail']['unread'], 'unread message')} for you: mel inbox")
     if state["mail"]["parked"]:
         lines.append(f"{_count(state['mail']['parked'], 'parked message')}: mel mail parked")
+    return lines
+
+
+def _of_the_disk(disk: Json | None, checked: Json | None) -> list[str]:
+    """A full or short disk, and a database that is not whole."""
+    lines: list[str] = []
+    if disk and disk["level"] == "full":
+        lines.append(f"{disk['detail']}: the hive only reads; make room (mel doctor), it goes on by itself")
+    elif disk and disk["level"] == "low":
+        lines.append(f"{disk['detail']}: no new turns; make room (mel doctor)")
+    if checked and checked["result"] == "damaged":
+        lines.append(f"the database is damaged: {checked['problem']}; mel doctor")
     return lines
 
 

@@ -26,6 +26,7 @@ FULL_EVERY = 1.0
 LONGEST = 60.0
 """The most that is waited before leaving again, when the disk was full again soon after."""
 SOON = 60.0
+KINDS = {Level.OK: "disk.ok", Level.LOW: "disk.low", Level.FULL: "disk.full"}
 WAL_MOST = 64 << 20
 """Bytes of the write-ahead log that are told: some reader keeps it from being folded in."""
 
@@ -114,7 +115,7 @@ class DiskWatch:
                 "The disk was full and there is room again: the hive goes on. Nothing that was acknowledged is lost; "
                 f"{refused} changes were refused meanwhile.",
             )
-        events.record(c, f"disk.{level.value}", data=data)
+        events.record(c, KINDS[level], data=data)
 
     async def _look_at_wal(self) -> None:
         """Some reader that never ends keeps the log growing: old ones are stopped, and a large log is told once."""

@@ -92,7 +92,7 @@ class Space:
 
     def begin(self) -> Level:
         """Before the store is opened: with a full disk the ballast goes first, so that it can be opened at all."""
-        found = self._look()
+        found = self.shown()
         if found is Level.FULL:
             self.filled()
         else:
@@ -102,7 +102,7 @@ class Space:
 
     def look(self) -> Level:
         """The level that the disk shows now; entering `full` acts at once, what else follows is the caller's."""
-        found = self._look()
+        found = self.shown()
         if found is Level.FULL and not self.full:
             self.filled()
         return found
@@ -162,7 +162,8 @@ class Space:
     def _full(self) -> int:
         return min(self._settings.ballast_bytes // 4, FULL_MOST)
 
-    def _look(self) -> Level:
+    def shown(self) -> Level:
+        """The level that the disk shows now; nothing is done about it."""
         room = self.room()
         floor = self._back(room.floor) if self.full else room.floor
         return level_of(room.free, floor, self._full, self.level)

@@ -15,7 +15,8 @@ from typing_extensions import TypedDict
 from melipona.clock import rfc3339
 from melipona.store.engine import now
 from melipona.store.events import last_number
-from melipona.store.schema import operations, turns
+from melipona.store.schema import integrity_checks, operations, turns
+from melipona.store.space import Space, short_of_room
 from melipona.views.agents import AgentView, Derived, list_agents, spent_by_agent
 from melipona.views.events import store_id
 from melipona.views.mail import count_by_state
@@ -58,6 +59,25 @@ class OperationView(TypedDict):
     started_at: str
 
 
+class DiskView(TypedDict):
+    """Room on the disk of the data folder. `level` is `ok`, `low` (no new turns) or `full` (the hive only reads);
+    `detail` is what that means, null when all is well."""
+
+    level: str
+    free_bytes: int
+    floor_bytes: int
+    detail: str | None
+
+
+class CheckView(TypedDict):
+    """The last look at the database's integrity: `ok`, `damaged` or `cut` (it took too long)."""
+
+    at: str
+    why: str
+    result: str
+    problem: str | None
+
+
 class StateView(TypedDict):
     """The snapshot. Follow `/api/v1/events` from `<store>-<event>`."""
 
@@ -73,6 +93,8 @@ class StateView(TypedDict):
     turns: int
     operations: list[OperationView]
     spent: Spent
+    disk: DiskView | None
+    checked: CheckView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +107,7 @@ class Place:
     day: str
     hive_budget_usd: float
     daemon: DaemonView | None
+    disk: DiskView | None = None
 
 
 StatusesOf = Callable[[Connection], Mapping[str, Derived]]
@@ -110,7 +133,31 @@ def snapshot(c: Connection, place: Place, statuses: StatusesOf) -> StateView:
             "usd": usd(sum(spent_by_agent(c, place.day).values())) or 0.0,
             "budget_usd": place.hive_budget_usd or None,
         },
+        "disk": place.disk,
+        "checked": last_check(c),
     }
+
+
+def disk_view(space: Space | None) -> DiskView | None:
+    """The room as `space` finds it now."""
+    if space is None:
+        return None
+    room = space.room()
+    return {
+        "level": room.level.value,
+        "free_bytes": room.free,
+        "floor_bytes": room.floor,
+        "detail": short_of_room(space) or None,
+    }
+
+
+def last_check(c: Connection) -> CheckView | None:
+    """What the last look at the database found, if there was one."""
+    query = select(integrity_checks).order_by(integrity_checks.c.id.desc()).limit(1)
+    row = c.execute(query).one_or_none()
+    if row is None:
+        return None
+    return {"at": rfc3339(row.at), "why": row.why, "result": row.result, "problem": row.problem}
 
 
 def running_operations(c: Connection) -> list[OperationView]:
