@@ -46,6 +46,7 @@ from melipona.engines.engine import EngineDriver
 from melipona.engines.playbook import PlaybookEngineDriver, parse_playbook
 from melipona.errors import BoxError, MeliponaError, OutcomeUnknown, StoreFull
 from melipona.faults import fault
+from melipona.files.references import Files
 from melipona.gate.app import Gate
 from melipona.gate.listener import serve_box
 from melipona.gate.upstream import Upstream
@@ -295,6 +296,7 @@ class Daemon:
             agents=self.agents,
             turns=self.turns,
             facts=Facts(cap=self.slots.cap, limits=self._limits, process=self._processes),
+            files=Files(self.folders),
             data=self.data,
             version=__version__,
             pid=os.getpid(),
