@@ -51,7 +51,6 @@ def _version(c: sqlite3.Connection) -> int:
 
 def _settled(hive: Hive) -> None:
     """Wait until what a start leaves to do is done: the imports after `ready`, and the first tidying of the store."""
-    hive.client.get("/state")
     before = -1.0
     while (now := cpu_seconds(hive.pid)) != before:
         before = now
@@ -63,9 +62,11 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
     """Two daemons at once, left alone one after the other."""
     agents, seconds = run.size(10_000, 10_000, 100), run.size(4, 1, 1)
     data = run.folder / "many"
-    data.mkdir(mode=0o700)
-    fill(data / "mel.db", agents=agents, messages=0)
-    with running(run.folder / "none") as none, running(data) as many:
+    without = run.folder / "none"
+    for folder, count in ((data, agents), (without, 0)):
+        folder.mkdir(mode=0o700)
+        fill(folder / "mel.db", agents=count, messages=0)
+    with running(without) as none, running(data) as many:
         for hive in (none, many):
             _settled(hive)
         watched = Watched(many, agents)

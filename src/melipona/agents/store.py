@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -64,6 +64,12 @@ def listing(c: Connection) -> list[Agent]:
 def tombstones(c: Connection) -> list[Agent]:
     """Destroyed agents whose files are kept (TB-1), by name."""
     return _all(c, (Wish.DESTROYED.value,))
+
+
+def troubled(c: Connection, codes: Collection[str]) -> list[AgentId]:
+    """Agents, tombstones and purged ones apart, that run no turns for one of these reasons."""
+    query = select(_a.id).where(_a.trouble.in_(codes), _a.wish.in_(LIVE)).order_by(_a.name)
+    return [AgentId(identifier) for identifier in c.execute(query).scalars()]
 
 
 def manager(c: Connection) -> Agent | None:
