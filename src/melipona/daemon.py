@@ -243,9 +243,8 @@ class Daemon:
     def _account_for_older_daemons(self, c: Any) -> None:
         self.operations.takeover(c)
         self.budgets.settle_stale(c, self.epoch)
-        for agent in agent_rows.listing(c):
-            if agent.trouble in ANEW:
-                agent_rows.clear_trouble(c, agent.id)
+        for agent in agent_rows.troubled(c, ANEW):
+            agent_rows.clear_trouble(c, agent)
 
     # ---- parts -----------------------------------------------------------------------------------------------------
 
