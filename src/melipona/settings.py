@@ -74,6 +74,11 @@ class TurnSettings(Section):
     engine_idle: Seconds = Field(default=300, description="An idle engine is stopped after this.")
     rate_limit: Seconds = Field(default=300, description="Pause after a rate limit that names no time.")
     log_bytes: Count = Field(default=50 << 20, description="Most of a turn's log that is kept.")
+    output_bytes: Count = Field(
+        default=512 << 20,
+        description="An engine that writes more than this in one turn is ended (a line counts for at least 256 bytes); "
+        "0 = no limit.",
+    )
     log_days: Count = Field(default=30, description="Turn logs are deleted after this; 0 keeps them for ever.")
 
 
@@ -161,6 +166,10 @@ class WatchSettings(Section):
     """`[watch]`: crashes and restarts (CW)."""
 
     every: Seconds = Field(default=10, gt=0, description="How often the watch looks at every box.")
+    ping: Seconds = Field(
+        default=20,
+        description="A box that twice in a row does not answer within this is frozen, and ended; 0 = never asked.",
+    )
     restarts: int = Field(default=5, ge=0, description="Crashes in a row after which the daemon gives up on an agent.")
     backoff: tuple[Seconds, ...] = Field(
         default=(1, 5, 30, 120), description="Waits before a crashed agent is started again."

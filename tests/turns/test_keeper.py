@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,7 +23,7 @@ from melipona.turns.keeper import Keeper
 from melipona.turns.model import STOPPED, Ending
 
 pytestmark = pytest.mark.anyio
-SETTINGS = Settings(watch=WatchSettings(every=0.01), boxes=BoxSettings(disk_sweep=0.01, disk_bytes=1))
+SETTINGS = Settings(watch=WatchSettings(every=0.01, ping=0), boxes=BoxSettings(disk_sweep=0.01, disk_bytes=1))
 
 
 class Boxes:
@@ -39,7 +40,9 @@ class Boxes:
         self.rooms.folders.make_agent(agent.id, AgentName(agent.name))
         over = asyncio.Event()
         self.held.append(
-            SimpleNamespace(agent_id=agent.id, name=agent.name, box=BoxId(f"box-{name}"), stopping=False, over=over)
+            SimpleNamespace(
+                agent_id=agent.id, name=agent.name, box=BoxId(f"box-{name}"), stopping=False, over=over, link=Link()
+            )
         )
 
     def all(self) -> list[Any]:
@@ -56,7 +59,7 @@ class Boxes:
         station.over.set()
         self.held.remove(station)
 
-    async def stop(self, station: Any, why: str) -> None:
+    async def stop(self, station: Any, why: str, **_: Any) -> None:
         self.stopped.append(why)
         if self.stop_fails:
             raise BoxLost("cannot be told")
@@ -152,3 +155,37 @@ async def test_too_much_disk_ends_turn_and_box_and_asks_a_person(tmp_path: Path,
         assert {(ending.result, ending.reason) for ending in turns.ended} == {("failed", "disk_limit")}
         if fails:
             await looks(boxes, 3)
+
+
+class Link:
+    """A link whose boxd answers pings or does not."""
+
+    failure = None
+
+    def __init__(self) -> None:
+        self.answers, self.asked = True, 0
+
+    async def ping(self, within: timedelta) -> float:
+        self.asked += 1
+        if not self.answers:
+            raise BoxLost(f"no answer within {within}")
+        return 0.0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_box_that_answers_no_ping_is_frozen_and_ended(tmp_path: Path, fails: bool) -> None:
+    """SECURITY.md 3.5: it looks alive from outside; told as a crash, also when it cannot be ended."""
+    settings = Settings(watch=WatchSettings(every=0.01, ping=1))
+    async with watched(tmp_path, settings) as (rooms, boxes, turns):
+        link = boxes.held[0].link
+        async with asyncio.timeout(10):
+            while link.asked < 5:
+                await asyncio.sleep(0.005)
+        assert not boxes.stopped
+        boxes.stop_fails = fails
+        link.answers = False
+        await told(rooms, "agent.crashed")
+        assert boxes.stopped == ["frozen"]
+        assert boxes.held == []
+        assert [(ending.result, ending.reason) for ending in turns.ended] == [("lost", "box_frozen")]
+        assert (await rooms.look("ana")).trouble == "crashed"

@@ -17,7 +17,7 @@ from anyio import fail_after, move_on_after, sleep, to_thread, wait_readable
 from melipona.boxes import identity
 from melipona.boxes.box_inits import boxes_of, init_command
 from melipona.boxes.bubblewrap_health import examine
-from melipona.boxes.cgroups import Cgroups, memory_kills, remove
+from melipona.boxes.cgroups import Cgroups, limit_hits, memory_kills, remove
 from melipona.boxes.driver import (
     BoxRef,
     BoxSpec,
@@ -194,6 +194,9 @@ class BubblewrapBoxDriver:
                 self._why.setdefault(ref.id, f"its init ended: {words}")
             await self._clear(ref)
         return self._why.get(ref.id)
+
+    def limit_hits(self, ref: BoxRef) -> Mapping[str, int]:
+        return limit_hits(_leaves(ref))
 
     async def sweep(self, sockets_root: Path, known: Collection[BoxId]) -> list[str]:
         ended: list[str] = []

@@ -153,6 +153,12 @@ def memory_kills(leaves: Sequence[str]) -> int:
     return sum(_counter(Path(leaf) / file) for leaf in leaves for file in ("memory.events", "memory.oom_control"))
 
 
+def limit_hits(leaves: Sequence[str]) -> dict[str, int]:
+    """How often the box ran into a limit that the kernel counts, by the limit's name in `BoxLimits`."""
+    forks = sum(_counter(Path(leaf) / "pids.events", "max") for leaf in leaves)
+    return {"memory_bytes": memory_kills(leaves), "processes": forks}
+
+
 def remove(leaves: Sequence[str]) -> list[str]:
     """Remove leaves that hold no process any more. Those that are left, because they still hold one."""
     left: list[str] = []
@@ -221,9 +227,9 @@ def _processes(leaf: Path) -> list[str]:
         return []
 
 
-def _counter(file: Path) -> int:
+def _counter(file: Path, name: str = "oom_kill") -> int:
     try:
         lines = dict(line.split(None, 1) for line in file.read_text().splitlines() if " " in line)
     except OSError:
         return 0
-    return int(lines.get("oom_kill", 0))
+    return int(lines.get(name, 0))

@@ -163,6 +163,11 @@ class BoxDriver(Protocol):
         """Why a box that is gone ended, if the driver knows (`out of memory`), else None."""
         ...
 
+    def limit_hits(self, ref: BoxRef) -> Mapping[str, int]:
+        """How often a running box has run into limits so far, by their names in `BoxLimits`; what is not counted is
+        left out."""
+        ...
+
     async def sweep(self, sockets_root: Path, known: Collection[BoxId]) -> list[str]:
         """End boxes of this data folder that no row names; return a description of each (D-3)."""
         ...

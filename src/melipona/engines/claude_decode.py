@@ -64,7 +64,7 @@ class ClaudeDecoder:
             found = read(message) if read else None
         except (ValueError, RecursionError):
             found = None
-        return [Unknown(line.decode(errors="replace"))] if found is None else found
+        return [Unknown.of(line)] if found is None else found
 
     def _readers(self) -> Mapping[str, Callable[[_Message], list[EngineEvent] | None]]:
         return {

@@ -196,9 +196,17 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A line that this version does not know: kept and passed on (LE-15)."""
+    """A line that this version does not know: kept, up to `UNKNOWN_MOST` bytes of it, and passed on (LE-15)."""
 
     raw: str
+
+    @staticmethod
+    def of(line: bytes) -> Unknown:
+        """Of a line as it came, whatever it holds (T7)."""
+        return Unknown(line[:UNKNOWN_MOST].decode(errors="replace"))
+
+
+UNKNOWN_MOST = 64 << 10
 
 
 EngineEvent = (

@@ -124,9 +124,9 @@ class PlaybookDecoder:
         try:
             message = table_in(line)
             read = _READERS.get(text_of(message.get("type")))
-            return read(message) if read else [Unknown(line.decode(errors="replace"))]
+            return read(message) if read else [Unknown.of(line)]
         except (ValueError, RecursionError):
-            return [Unknown(line.decode(errors="replace"))]
+            return [Unknown.of(line)]
 
 
 _Message = Mapping[str, object]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -21,19 +22,25 @@ from melipona.agents.watch import BoxFacts, Seen, tick
 from melipona.boxes.driver import BoxState
 from melipona.boxes.folders import Folders
 from melipona.clock import Clock, later
-from melipona.errors import BoxError, MeliponaError
+from melipona.errors import BoxError, BoxLost, MeliponaError
 from melipona.faults import fault
-from melipona.ids import AgentId
+from melipona.ids import AgentId, BoxId
 from melipona.operations import store as operation_rows
 from melipona.operations.model import Operation
 from melipona.settings import Settings
 from melipona.store.engine import Event, Store
+from melipona.turns import store as turn_rows
 from melipona.turns.disk import measure
 from melipona.turns.loop import Turns
-from melipona.turns.model import Ending
+from melipona.turns.model import BOX_FROZEN, Ending
 from melipona.turns.station import Station, Stations
 
 log = structlog.get_logger("keeper")
+
+PINGS = 2
+"""A box that leaves so many pings in a row without an answer is frozen."""
+
+DISK_LIMIT = "disk_limit"
 
 AGAIN = timedelta(seconds=10)
 """When an operation that failed is tried again."""
@@ -56,6 +63,7 @@ class Keeper:
         self._folders, self._settings, self._clock = folders, settings, clock
         self._wake = asyncio.Event()
         self._acting: set[str] = set()
+        self._asking: set[BoxId] = set()
         self._acts: dict[str, Callable[[Agent], Awaitable[None]]] = {
             "stopping": self._stop,
             "restarting": self._stop,
@@ -67,7 +75,7 @@ class Keeper:
     async def run(self, tasks: TaskGroup) -> None:
         """Act on operations until cancelled, and measure disk beside it."""
         tasks.start_soon(self._sweep_disks, name="disk sweep")
-        tasks.start_soon(self._watch, name="watch")
+        tasks.start_soon(self._watch, tasks, name="watch")
         while True:
             self._wake.clear()
             for operation in await self._store.read(operation_rows.running):
@@ -121,10 +129,11 @@ class Keeper:
         """A box ended by itself: its turn ends as lost (the runner sees it), the agent is reported and backs off."""
         await self._store.write_when_possible(self._agents.box_crashed, agent_id, why)
 
-    async def _watch(self) -> None:
+    async def _watch(self, tasks: TaskGroup) -> None:
         """The backstop of the guards: every tick each held box is looked at (CW-1, CW-3, CW-6)."""
         seen = Seen()
         while True:
+            self._ask_all(tasks)
             facts = [await self._look(station) for station in self._stations.all()]
             seen, crashes = tick(seen, facts)
             for crash in crashes:
@@ -133,6 +142,45 @@ class Keeper:
                     await self._stations.lost(station, "gone")
                     await self.crashed(crash.agent, "its box is gone")
             await asyncio.sleep(self._settings.watch.every)
+
+    def _ask_all(self, tasks: TaskGroup) -> None:
+        """Ask every box whether it is there: a frozen one looks alive from outside (SECURITY.md 3.5)."""
+        for station in self._stations.all() if self._settings.watch.ping else ():
+            if station.box not in self._asking:
+                self._asking.add(station.box)
+                tasks.start_soon(self._ask, station, name=f"ping {station.name}")
+
+    async def _ask(self, station: Station) -> None:
+        within = timedelta(seconds=self._settings.watch.ping)
+        try:
+            for _ in range(PINGS):
+                try:
+                    await station.link.ping(within)
+                    return
+                except BoxLost:
+                    if station.over.is_set() or station.stopping or station.link.failure is not None:
+                        return
+                except BoxError:
+                    return  # it broke the protocol, or speaks a newer one: the guard's and the adoption's business
+            if await self._stations.state(station) is BoxState.RUNNING:
+                await self._end_frozen(station)
+        finally:
+            self._asking.discard(station.box)
+
+    async def _end_frozen(self, station: Station) -> None:
+        """A box that neither answers nor can be ended (a frozen control group holds its death back) is let go of: the
+        kernel ends it as soon as it thaws."""
+        why = f"it did not answer {PINGS} times within {self._settings.watch.ping:g} s"
+        log.warning("a box is frozen", agent=station.name, box=station.box)
+        turn = await self._store.read(turn_rows.open_turn_of, station.agent_id)
+        await self._turns.end_now(station.agent_id, replace(BOX_FROZEN, note=f"the box is frozen: {why}"))
+        try:
+            await self._stations.stop(station, "frozen", grace=timedelta(0))
+        except BoxError as error:
+            log.warning("a frozen box could not be ended", agent=station.name, error=error.message)
+            await self._stations.lost(station, "frozen")
+        if turn is None:  # else the turn's end has told of the crash
+            await self.crashed(station.agent_id, f"its box was frozen: {why}")
 
     async def _look(self, station: Station) -> BoxFacts:
         """What one tick finds out about a box."""
@@ -156,7 +204,7 @@ class Keeper:
         over = use.over(self._settings.boxes.disk_bytes, self._settings.boxes.inodes)
         if over is None or station.over.is_set():
             return
-        await self._turns.end_now(station.agent_id, Ending("failed", "disk_limit", over, failed=True))
+        await self._turns.end_now(station.agent_id, Ending("failed", DISK_LIMIT, over, failed=True, trouble=DISK_LIMIT))
         await self._store.write_when_possible(_too_big, station.agent_id, over)
         try:
             await self._stations.stop(station, over)
@@ -165,4 +213,4 @@ class Keeper:
 
 
 def _too_big(c: Connection, agent: AgentId, over: str) -> None:
-    agent_rows.set_trouble(c, agent, "disk_limit", over, until=None)
+    agent_rows.set_trouble(c, agent, DISK_LIMIT, over, until=None)

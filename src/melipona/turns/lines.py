@@ -25,6 +25,12 @@ class LineTooLong(BoxProtocolError):
     code = "output_limit"
 
 
+class TooMuchOutput(BoxProtocolError):
+    """An engine wrote more in one turn than it may (D-15, T7)."""
+
+    code = "output_limit"
+
+
 class Lines:
     """Splits bytes that begin at an absolute offset into complete lines."""
 

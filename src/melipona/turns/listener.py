@@ -15,12 +15,15 @@ from melipona.boxes.link import Exit, Gap, Output
 from melipona.engines.engine import Demand, EngineEvent, PermissionRequest, Result, SessionStarted
 from melipona.errors import BoxLost
 from melipona.faults import fault
-from melipona.turns.lines import Lines, well_formed
+from melipona.turns.lines import Lines, TooMuchOutput, well_formed
 from melipona.turns.log import TurnLog, log_path, read_log
 from melipona.turns.model import NAME_MOST, OpenTurn, Progress
+from melipona.turns.pace import Pace
 from melipona.turns.seat import EngineSeat
 
 NOT_ALLOWED = "this tool is not allowed for this agent"
+LINE_COUNTS = 256
+"""Bytes that a line counts for at least: a megabyte may hold half a million of them (T7)."""
 SESSIONS_MOST = 100
 """Sessions of one turn that are remembered."""
 ANSWERS_MOST, ANSWER_MOST = 1000, 64 << 10
@@ -48,6 +51,8 @@ class TurnListener:
     _session: str | None = None
     _sessions: int = 0
     _answers: int = 0
+    _heard: int = 0
+    """Bytes of the engine's output in this turn, as they count."""
 
     @property
     def log(self) -> TurnLog:
@@ -72,6 +77,7 @@ class TurnListener:
             if line.event is not None:
                 self.progress.take(line.event)
             if line.program == program:
+                self._heard += line.offset - offset if offset is not None else 0
                 offset = line.offset
         return offset
 
@@ -108,18 +114,23 @@ class TurnListener:
         """Read the engine until it gives a result or ends.
 
         Raises:
-            BoxLost: the box went away. BoxProtocolError: what came is no protocol, or a line is too long.
+            BoxLost: the box went away. BoxProtocolError: what came is no protocol.
+            LineTooLong, TooMuchOutput: what came is more than may come.
         """
+        pace = Pace(self.seat.p.clock)
         decoder, lines, link = self.seat.driver.decoder(), Lines(self.offset), self.seat.held().link
         async with aclosing(link.follow(self.seat.program, self.offset)) as pieces:
             async for piece in pieces:
                 match piece:
                     case Output(data=data):
                         result = None
+                        pace.begin()
                         for line, after in lines.feed(data):
                             for event in decoder.feed(well_formed(line)):
                                 result = await self._take(after, event) or result
+                            self._count(after - self.offset)
                             self.offset = after
+                            await pace.breathe()
                         await fault("turns.spool.before_acknowledge")
                         await link.acknowledge(self.seat.program, self.offset)
                         await fault("turns.spool.after_acknowledge")
@@ -130,6 +141,13 @@ class TurnListener:
                     case Exit(code=code, stderr=stderr):
                         return Ended(code, stderr.decode(errors="replace"))
         raise BoxLost(f'box of "{self.turn.agent}": the engine\'s output ended without its end')
+
+    def _count(self, length: int) -> None:
+        """Count a line: short ones for more than their length, because reading them costs as much."""
+        self._heard += max(length, LINE_COUNTS)
+        limit = self.seat.p.settings.turns.output_bytes
+        if limit and self._heard > limit:
+            raise TooMuchOutput(f"the engine wrote more than {limit >> 20} MiB in one turn (turns.output_bytes)")
 
     async def _take(self, after: int, event: EngineEvent) -> Result | None:
         seat = self.seat

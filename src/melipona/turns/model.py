@@ -204,6 +204,7 @@ def ending_of_exit(code: int, stderr: str) -> Ending:
     return Ending("failed", "engine_ended", f"the engine ended with {how} {last[0]}".strip(), failed=True)
 
 
+BOX_FROZEN = Ending("lost", "box_frozen", "the box did not answer", failed=True, trouble="box_failed")
 BOX_LOST = Ending("lost", "box_gone", "the box is gone", failed=True)
 DAEMON_GONE = Ending("lost", "daemon_gone", "the daemon stopped and the box did not survive")
 STOPPED = Ending("lost", "stopped", "the agent was stopped")

@@ -8,7 +8,7 @@ would have done next (`adopted`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -22,7 +22,8 @@ from melipona.mail.model import Message
 from melipona.turns import box_rows, program_rows
 from melipona.turns import store as rows
 from melipona.turns.closing import BOX_FAILED, Closing
-from melipona.turns.lines import LineTooLong
+from melipona.turns.limit_hits import blamed_on_limit
+from melipona.turns.lines import LineTooLong, TooMuchOutput
 from melipona.turns.listener import Ended, TurnListener
 from melipona.turns.log import log_path
 from melipona.turns.model import (
@@ -62,6 +63,8 @@ class TurnRunner:
     adopted: bool = False
     session_lost: bool = False
     _compacted: int = 0
+    _hits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How often the box had run into its limits when the turn began."""
     _began: float = 0.0
     _station: Station | None = None
     _seat: EngineSeat | None = None
@@ -73,11 +76,11 @@ class TurnRunner:
     _kill_at: float | None = None
     _killed: bool = False
     _stopped: Ending | None = None
+    _early: EngineSeat | None = None
+    """The seat of a kept engine whose prompt is stored since the turn was opened."""
 
     @property
     def progress(self) -> Progress:
-    _early: EngineSeat | None = None
-    """The seat of a kept engine whose prompt is stored since the turn was opened."""
         """What the engine has said so far."""
         return self._listener.progress if self._listener is not None else Progress()
 
@@ -94,9 +97,6 @@ class TurnRunner:
         await self._end(ending)
         return ending
 
-    # ---- what others may ask -------------------------------------------------------------------------------------
-
-    async def interrupt(self, by: str) -> None:
     def prompt_at_once(self, c: Connection) -> None:
         """Store the prompt in the transaction that opens the turn, if the agent's engine is kept and goes on with it.
 
@@ -111,6 +111,9 @@ class TurnRunner:
             self._store_prompt(c, seat)
             self._early = seat
 
+    # ---- what others may ask -------------------------------------------------------------------------------------
+
+    async def interrupt(self, by: str) -> None:
         """A person wants the turn to stop; it ends as interrupted, by force after the grace (D-18)."""
         await self.p.store.reserved.write(self._ask_interrupt, by)
         await self._end_soon(INTERRUPTED)
@@ -146,6 +149,7 @@ class TurnRunner:
             await fault("turns.turn.after_box")
             if self.turn.interrupt_by is not None and self.turn.program is None:
                 return INTERRUPTED
+            self._hits = {} if self.adopted else self.p.stations.limit_hits(self._station)
             seat, listener = await self._sit(self._station)
             if self._lost_its_program(seat) and not self.session_lost:
                 return ENGINE_GONE
@@ -153,6 +157,9 @@ class TurnRunner:
         except LineTooLong:
             await self._kill()
             return OUTPUT_LIMIT
+        except TooMuchOutput as error:
+            await self._kill()
+            return Ending("failed", error.code, error.message, failed=True)
         except BoxProtocolError as error:
             await self._end_box(error.code)  # the daemon goes on (T8)
             return Ending("failed", error.code, error.message, failed=True)
@@ -303,6 +310,9 @@ class TurnRunner:
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     async def _end(self, ending: Ending) -> None:
+        if not ending.good and self._station is not None:
+            hits = self.p.stations.limit_hits(self._station)
+            ending = blamed_on_limit(ending, self._hits, hits, self.p.settings.boxes)
         await fault("turns.turn.before_end")
         seat = self._seat
         closing = Closing(
@@ -331,6 +341,7 @@ class TurnRunner:
             if written is not None:
                 return written
             await asyncio.sleep(SETTLE_SECONDS)
+        return await self.p.store.write_when_possible(closing.store, ending)
 
     # ---- transactions ----------------------------------------------------------------------------------------------
 
@@ -341,7 +352,6 @@ class TurnRunner:
 
     def _store_prompt(self, c: Connection, seat: EngineSeat) -> None:
         seq = seat.put_known(c, self._prompt_line(seat, mail_rows.waiting(c, self.agent.id)))
-        return await self.p.store.write_when_possible(closing.store, ending)
         program_rows.set_program_wake(c, seat.program, None)
         box_rows.set_box_wake(c, seat.station.box, None)
         path = log_path(self.p.turns_folder, self.turn.id).relative_to(self.p.turns_folder.parent)
