@@ -114,6 +114,32 @@ async def read_only(path: Path) -> None:
     print("told", flush=True)
 
 
+async def power(path: Path) -> None:
+    """Writes for a while, with checkpoints at idle and in between; prints each key and how far the record had come."""
+    record = os.environ["POWER_LOG"]
+    for life in range(3):
+        store = await Store.open(path, SystemClock(), idle=0.02)
+        for batch in range(30):
+            keys = [f"{life}-{batch}-{n}" for n in range(1 + batch % 9)]
+            await asyncio.gather(*(store.write(put, key, "x" * 3000) for key in keys))
+            told = os.stat(record).st_size
+            for key in keys:
+                print(key, told, flush=True)
+            if batch % 7 == 0:
+                await asyncio.sleep(0.05)
+        if life < 2:
+            await store.close()
+    os._exit(0)
+
+
+async def power_unsynced(path: Path) -> None:
+    """The same by a store that does not sync."""
+    from melipona.store.sqlite import PRAGMAS
+
+    PRAGMAS["synchronous"] = 0
+    await power(path)
+
+
 async def load(path: Path) -> None:
     """Writes for ever and prints each acknowledged key in batches, until it is killed."""
     store = await Store.open(path, SystemClock())
@@ -137,6 +163,8 @@ STORIES: dict[str, Callable[[Path], Awaitable[None]]] = {
     "full_disk": full_disk,
     "read_only": read_only,
     "load": load,
+    "power": power,
+    "power_unsynced": power_unsynced,
 }
 
 if __name__ == "__main__":
