@@ -66,6 +66,7 @@ from melipona.store.retention import Retention
 from melipona.store.seals import Sealer
 from melipona.store.space import Space, short_of_room
 from melipona.tool import Tool
+from melipona.terminals.service import Terminals
 from melipona.turns.adopt import Adoption
 from melipona.turns.agent_facts import Limits, Process
 from melipona.turns.keeper import Keeper
@@ -149,6 +150,8 @@ class Daemon:
             parts = self._runner_parts(stations)
             self.turns = Turns(parts, self.slots, self.budgets, host=self.host)
             self.keeper = Keeper(self.store, self.agents, stations, self.turns, self.folders, self.settings, self.clock)
+            self.terminals = Terminals(self.store, self.operations, stations, self.settings, self.clock, tasks)
+            await self.mail.begin()
             await tasks.start(serve_api, self._services(listeners, driver), listeners)
             self.gate = Gate(
                 self.store,
@@ -296,6 +299,7 @@ class Daemon:
             turns=self.turns,
             facts=Facts(cap=self.slots.cap, limits=self._limits, process=self._processes),
             files=Files(self.folders),
+            terminals=self.terminals,
             data=self.data,
             version=__version__,
             pid=os.getpid(),

@@ -33,8 +33,8 @@ class _Installed:
     plugin: Plugin | None = None
 
 
-def install(plugin: Plugin) -> None:
-    """Make `plugin` this process's own. For tests."""
+def install(plugin: Plugin | None) -> None:
+    """Make `plugin` this process's own; None takes it away. For tests."""
     _Installed.plugin = plugin
 
 

@@ -33,6 +33,11 @@ class AgentFolders(Protocol):
     @property
     def shared(self) -> Path: ...
 
+    @property
+    def drafts(self) -> Path:
+        """Where a copy lies until it has its name; what a crash leaves there is removed at the next start."""
+        ...
+
     def home(self, agent: AgentId) -> Path: ...
 
     def work(self, agent: AgentId) -> Path: ...
@@ -67,7 +72,7 @@ def copy(folders: AgentFolders, agent: AgentPrincipal, path: str) -> Draft:
     body = read_regular(folder, relative, limit=FILE_MOST)
     shelf = folders.shared / agent.agent
     target = shelf / name
-    draft = shelf / f".{new_id()}.new"
+    draft = folders.drafts / f"{new_id()}.new"
     try:
         shelf.mkdir(mode=0o755, exist_ok=True)
         shelf.chmod(0o755)

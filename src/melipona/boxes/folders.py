@@ -73,6 +73,11 @@ class Folders:
         return self.data / "boxes"
 
     @property
+    def drafts(self) -> Path:
+        """Where files lie until they are put in place: what is in the trash goes at the next start."""
+        return self.data / "trash"
+
+    @property
     def trees(self) -> Path:
         return self.data / "trees"
 

@@ -42,6 +42,10 @@ class LongBodies(Protocol):
         """Remove a body; one that is gone is a success."""
         ...
 
+    def sweep(self, newest: int) -> list[Path]:
+        """Remove what was stored for messages above `newest`, and what was not stored to its end; for the start."""
+        ...
+
 
 class FileBodies:
     """Long bodies below a data folder: `agents/NAME/inbox`, `shared/mail`, `operator/mail`."""
@@ -67,6 +71,17 @@ class FileBodies:
             raise WorldFailed(
                 f"the body at {path} cannot be read: {error}", remedy="its first lines are kept"
             ) from error
+
+    def sweep(self, newest: int) -> list[Path]:
+        data = self._data
+        folders = [*(data / "agents").glob("*/inbox"), data / "shared" / "mail", data / "operator" / "mail"]
+        left: list[Path] = []
+        for folder in folders:
+            found = folder.iterdir() if folder.is_dir() else ()
+            left += [path for path in found if _left_over(path.name, newest)]
+        for path in left:
+            path.unlink(missing_ok=True)
+        return left
 
     def remove(self, recipient: str, path: str) -> None:
         fault_here("mail.body.before_unlink")
@@ -114,6 +129,11 @@ class FileBodies:
         except OSError as error:
             raise WorldFailed(f"{path} cannot be written: {error.strerror}", remedy="free some space") from error
         return path
+
+
+def _left_over(name: str, newest: int) -> bool:
+    number, _, kind = name.lstrip(".").partition(".")
+    return kind == "new" or (kind == "md" and number.isdecimal() and int(number) > newest)
 
 
 def _mode(part: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from melipona.errors import NotFound
 from melipona.ids import OPERATOR
@@ -40,6 +40,11 @@ def get(c: Connection, identifier: int) -> Message:
     if row is None:
         raise NotFound(f"no message m{identifier}", remedy="`mel mail` lists them", code="no_message")
     return message_of(row)
+
+
+def newest(c: Connection) -> int:
+    """The number of the newest message there is, 0 when there is none."""
+    return int(c.execute(select(func.coalesce(func.max(_m.id), 0))).scalar_one())
 
 
 def recent(c: Connection, name: str, limit: int) -> list[Message]:

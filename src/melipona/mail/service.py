@@ -10,22 +10,25 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
+import structlog
 from sqlalchemy import Connection, select
 
 from melipona.clock import later
 from melipona.ids import EVERYBODY, OPERATOR, SYSTEM, AgentId, MessageId, TurnId
-from melipona.mail import acts, recipients
+from melipona.mail import acts, looks, recipients
 from melipona.mail import store as rows
 from melipona.mail.bodies import LongBodies
 from melipona.mail.model import MailLimits, Message, MessageKind, Sent, Tripped, checked_body
 from melipona.mail.post import Office, sent_with
-from melipona.mail.retention import delete_handled
+from melipona.mail.retention import delete_messages, old_handled
 from melipona.mail.rows import Draft, add
 from melipona.principals import Principal
 from melipona.settings import MailSettings
 from melipona.store import events
 from melipona.store.engine import Store
 from melipona.store.schema import agents
+
+log = structlog.get_logger("mail")
 
 
 class Mail:
@@ -39,6 +42,12 @@ class Mail:
         self.arrived: Callable[[Connection, AgentId], None] | None = None
         """Told, in the sender's transaction, who has a new message that may wake it. The turn loop sets it."""
         self._office = Office(self.limits, bodies, self._arrived)
+
+    async def begin(self) -> None:
+        """Remove the bodies of messages that a daemon died over; once, before anything is sent."""
+        left = await asyncio.to_thread(self.bodies.sweep, await self.store.read(looks.newest))
+        if left:
+            log.info("removed long bodies of messages that were not stored", files=len(left))
 
     # ---- writing --------------------------------------------------------------------------------------------------
 
@@ -175,10 +184,12 @@ class Mail:
         cursor: int | None = 0
         deleted = 0
         while cursor is not None:
-            step = await self.store.reserved.write(delete_handled, cursor, before)
-            cursor, deleted = step.cursor, deleted + len(step.deleted)
+            step = await self.store.read(old_handled, cursor, before)
             for recipient, path in step.files:
                 await asyncio.to_thread(self.bodies.remove, recipient, path)
+            if step.old:
+                await self.store.reserved.write(delete_messages, step.old)
+            cursor, deleted = step.cursor, deleted + len(step.old)
         return deleted
 
     def _arrived(self, c: Connection, agent_id: AgentId) -> None:

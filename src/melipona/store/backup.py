@@ -3,13 +3,16 @@
 In it: the store as of one moment (`VACUUM INTO`), turn logs, long bodies, the agents' `state` folders and `shared`;
 with `homes` the agents' homes too, which hold engine sessions. Never keys: none lies in these folders, and logins are
 left out of the store's copy. A backup may be made while the daemon runs and while it does not; a restore goes only into
-an empty folder. The seal head is told, so that whoever keeps it can see later that nobody changed the events.
+an empty folder, or again into one where a restore was cut off, which nobody takes for a hive until then. The seal head
+is told, so that whoever keeps it can see later that nobody changed the events.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
+import glob
 import gzip
 import json
 import os
@@ -26,7 +29,7 @@ from melipona.faults import fault_here
 from melipona.ids import new_id
 from melipona.store import seals
 from melipona.store.archive import Archive, Progress
-from melipona.store.migrate import HEAD, KNOWN, copy_whole, current_revision, mark_new
+from melipona.store.migrate import HEAD, KNOWN, RESTORING, copy_whole, current_revision, mark_new
 from melipona.store.sqlite import close_core, connect, open_core
 
 STORE = "mel.db"
@@ -135,6 +138,7 @@ def unpack_backup(
     """The same, blocking."""
     _check_empty(data)
     try:
+        _mark_restoring(data)
         fault_here("store.restore.before_unpack")
         manifest, files = _unpack(archive, data, box_owner or (os.geteuid(), os.getegid()))
         fault_here("store.restore.after_unpack")
@@ -144,9 +148,10 @@ def unpack_backup(
         fault_here("store.restore.before_sync")
         os.sync()
         fault_here("store.restore.after_sync")
+        _sync_gone(data / RESTORING)
+        fault_here("store.restore.after_unmark")
     except BaseException:
-        for entry in data.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        _empty(data)
         raise
     with closing(connect(data / STORE, reader=True)) as driver:
         store_id = driver.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()[0]
@@ -252,9 +257,28 @@ def _write_file(path: Path, source: Any, member: tarfile.TarInfo, owner: tuple[i
         os.fsync(fd)
 
 
+def _mark_restoring(data: Path) -> None:
+    """From here until the mark goes nobody takes the folder for a hive, and the next restore may empty it."""
+    os.close(os.open(data / RESTORING, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    _sync_folder(data)
+
+
+def _sync_gone(path: Path) -> None:
+    path.unlink()
+    _sync_folder(path.parent)
+
+
+def _empty(data: Path) -> None:
+    """Remove everything in the folder, the mark of a restore last."""
+    for entry in sorted(data.iterdir(), key=lambda entry: entry.name == RESTORING):
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
 def _check_empty(data: Path) -> None:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (data / RESTORING).is_file():
+            _empty(data)
         if any(data.iterdir()):
             raise Conflict(f"{data} is not empty", remedy="restore into an empty or new folder")
         data.chmod(0o700)
@@ -279,19 +303,40 @@ def _checked_target(data: Path, target: Path) -> Path:
 
 @contextmanager
 def _staged(target: Path) -> Generator[tuple[Path, Path]]:
-    """Two names beside the target that are gone afterwards."""
-    stem = f".{target.name}.{new_id()}"
-    copy, partial = target.with_name(f"{stem}.db"), target.with_name(f"{stem}.partial")
+    """Two names in a folder beside the target that is gone afterwards, also after a crash: the next backup to that
+    target removes it."""
+    stage = target.with_name(f".{target.name}.{new_id()}.partial")
+    lock: int | None = None
     try:
-        yield copy, partial
+        _remove_stale(target)
+        stage.mkdir(mode=0o700)
+        lock = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield stage / "store.db", stage / "archive"
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StoreFull(f"{target}: the disk is full", remedy="free some space or name another disk") from error
         raise WorldFailed(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            copy.with_name(copy.name + suffix).unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(stage, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove what backups to this target left that died: nobody holds their folders' locks."""
+    for stage in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        try:
+            lock = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue  # it went meanwhile, or is no folder of ours
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(stage, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
 
 
 @contextmanager
@@ -317,7 +362,11 @@ def _place(partial: Path, target: Path) -> None:
     except OSError:  # a file system without hard links
         partial.rename(target)
     fault_here("store.backup.after_place")
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync_folder(target.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:

@@ -29,6 +29,9 @@ KNOWN = ("0001", "0002")
 COPIES = 2
 """Copies from before migrations that are kept, the newest."""
 
+RESTORING = ".restoring"
+"""A file in a data folder while a restore writes there: whoever finds it finds no whole hive."""
+
 
 def ensure_schema(path: Path, clock: Clock) -> None:
     """Create or upgrade the database at `path`; nothing happens when it is up to date.
@@ -61,8 +64,14 @@ def current_revision(path: Path) -> str | None:
     """The schema revision of the database at `path`, None when there is no database or it is empty.
 
     Raises:
-        StoreUnusable: it is another program's, damaged or locked.
+        StoreUnusable: it is another program's, damaged or locked, or a restore into its folder was cut off.
     """
+    if (path.parent / RESTORING).exists():
+        raise StoreUnusable(
+            f"a restore into {path.parent} was cut off: what lies there is not whole",
+            remedy="restore the backup into that folder again",
+            code="half_restored",
+        )
     if not path.exists() or path.stat().st_size == 0:
         return None
     try:
