@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
@@ -54,12 +54,14 @@ def without_wal(path: Path) -> Image:
 class MemoryBench:
     """A store in memory. `fault` is where the next write crashes: `before` its commit or `after` it."""
 
-    _compiled: dict[Any, Any] = {}
+    _compiled: ClassVar[dict[Any, Any]] = {}
 
     def __init__(self, image: Image | None = None) -> None:
         self.clock = ManualClock()
         self.fault: str | None = None
         self.path = Path("memory")
+        self.has_room = True
+        self._subscribers: list[Callable[[Sequence[Event]], None]] = []
         self.driver = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
         self.driver.deserialize(empty_image() if image is None else image)
         self.driver.execute("PRAGMA foreign_keys=1")
@@ -79,9 +81,18 @@ class MemoryBench:
     # ---- what services ask of a store -------------------------------------------------------------------------------
 
     def subscribe(self, callback: Callable[[Sequence[Event]], None]) -> Callable[[], None]:
-        """Nobody is woken here: the machine is the scheduler."""
-        del callback
-        return lambda: None
+        """As `Store.subscribe`; a crash tells nobody."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    @property
+    def reserved(self) -> MemoryBench:
+        """As `Store.reserved`: there is always room."""
+        return self
+
+    def forget_subscribers(self) -> None:
+        """The daemon is gone, and all that it was."""
+        self._subscribers.clear()
 
     async def write(self, op: Callable[..., Any], *args: Any, **kw: Any) -> Any:
         """As `Store.write`."""
@@ -111,7 +122,7 @@ class MemoryBench:
         try:
             value = op(self._c, *args, **kw)
             if where == "before":
-                raise CrashError
+                raise CrashError  # noqa: TRY301 (it is the daemon that dies here)
         except BaseException:
             if self.driver.in_transaction:
                 self.driver.execute("ROLLBACK")
@@ -122,6 +133,8 @@ class MemoryBench:
         assert [event.id for event in told] == self._numbers(before), "stored events are not those that were told"
         if where == "after":
             raise CrashError
+        for callback in self._subscribers:
+            callback(told)
         return value
 
     def look(self, op: Callable[..., Any], *args: Any, **kw: Any) -> Any:
@@ -156,6 +169,7 @@ class FileBench(MemoryBench):
     def __init__(self, image: Image | None = None) -> None:
         self.clock = ManualClock()
         self.fault = None
+        self.has_room = True
         self._folder = Path(tempfile.mkdtemp(prefix="machine-"))
         self.path = self._folder / "hive.db"
         self.path.write_bytes(empty_image() if image is None else image)
@@ -180,6 +194,12 @@ class FileBench(MemoryBench):
         if where == "after":
             raise CrashError
         return value
+
+    def subscribe(self, callback: Callable[[Sequence[Event]], None]) -> Callable[[], None]:
+        return self.store.subscribe(callback)
+
+    def forget_subscribers(self) -> None:
+        self.store._subscribers.clear()
 
     def look(self, op: Callable[..., Any], *args: Any, **kw: Any) -> Any:
         return self._runner.run(self.store.read(op, *args, **kw))

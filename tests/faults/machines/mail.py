@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import timedelta
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, consumes, invariant, rule
+from hypothesis.stateful import Bundle, consumes, initialize, invariant, rule
 from sqlalchemy import Connection, select
 
 from melipona.errors import Conflict
@@ -60,6 +60,11 @@ class MailMachine(StoreMachine):
 
     # ---- clients ----------------------------------------------------------------------------------------------------
 
+    @initialize(sends=st.lists(st.sampled_from(NAMES), min_size=1, max_size=3))
+    def mail_waits(self, sends: list[str]) -> None:
+        for to in sends:
+            self.send("operator", to, True)
+
     @rule(
         target=sent_numbers,
         sender=st.sampled_from(["operator", "ben", "ana"]),
@@ -89,7 +94,7 @@ class MailMachine(StoreMachine):
     def send_again(self, number: int, other: bool) -> None:
         """A key that was used: the first answer for the same message, a refusal for another (I-2)."""
         by, to, key = self.keys[number]
-        body = "another body" if other else f"body of {key}"
+        body = f"body of {key}" + (" and more" if other else "")
         try:
             again = self.write(lambda c: self.mail.send(c, by, to, body, key=key))
         except Conflict:
@@ -110,12 +115,12 @@ class MailMachine(StoreMachine):
             pass
         self.read_by_operator |= unread
 
-    @rule(number=sent_numbers)
-    def retry(self, number: int) -> None:
-        """The operator hands a parked message out again."""
-        if self.read(looks.get, number).state.value == "parked":
+    @rule()
+    def retry(self) -> None:
+        """The operator hands what is parked out again."""
+        for message in self.read(looks.parked):
             try:
-                self.write(lambda c: self.mail.retry(c, number, by=OPERATOR))
+                self.write(lambda c, number=message.id: self.mail.retry(c, number, by=OPERATOR))
             except CrashError:
                 pass
 
@@ -134,21 +139,53 @@ class MailMachine(StoreMachine):
             if turn is not None:
                 self._end(turn, how)
 
+    @rule(agent=st.sampled_from(NAMES), times=st.integers(2, 4), fresh=st.booleans(), retry=st.booleans())
+    def fails_again_and_again(self, agent: str, times: int, fresh: bool, retry: bool) -> None:
+        """What is poison comes to be known as such: it goes alone, and is parked in the end."""
+        self.send("operator", agent, True)
+        for _ in range(times):
+            turn = self._begin(agent, 3)
+            if turn is not None:
+                self._end(turn, "failed")
+            self.clock.advance(timedelta(seconds=40))
+        if fresh:
+            self.send("operator", agent, True)
+        if retry:
+            self.retry()
+        turn = self._begin(agent, 3)
+        if turn is not None:
+            self._end(turn, "ok")
+
+    @rule(agent=st.sampled_from(NAMES), how=st.sampled_from(ENDS))
+    def a_restarted_turn_reports(self, agent: str, how: str) -> None:
+        """An older generation wants to settle what the present one holds (I-5, D-41)."""
+        turn = self._begin(agent, 3)
+        if turn is not None:
+            self.end_of_another_generation(turn, how)
+            self._end(turn, "ok")
+
     def _begin(self, agent: str, limit: int) -> Turn | None:
         identifier = self.ids[agent]
-        self.clock.advance(timedelta(seconds=20))
+        self.clock.advance(timedelta(seconds=2))
 
         def op(c: Connection) -> tuple[TurnId, list[Message]] | None:
             return None if rows.open_turn(c, identifier) else _begin_next(c, identifier, limit)
 
+        early = self._early()
         try:
             begun = self.write(op)
         except CrashError:
             return None
         if begun is None:
             return None
+        assert not early & {message.id for message in begun[1]}, "handed out before its back-off was over (D-18)"
         self._take(*begun)
         return begun[0], 1
+
+    def _early(self) -> set[int]:
+        """What must not be handed out yet."""
+        at = self.clock.now()
+        return {row[0] for row in self.rows(f"SELECT id FROM messages WHERE state = 0 AND wake_at > {at}")}
 
     @rule(agent=st.sampled_from(NAMES))
     def receive(self, agent: str) -> None:
@@ -181,11 +218,9 @@ class MailMachine(StoreMachine):
     def end_of_another_generation(self, turn: Turn | None, how: str) -> None:
         """Who held a lease in an older generation has no say (I-5, D-41)."""
         if turn is not None:
+            self.bench.fault = None
             before = self.read(_states)
-            try:
-                self.write(self._mail_settles, (turn[0], turn[1] - 1), how)
-            except CrashError:
-                return
+            self.write(self._mail_settles, (turn[0], turn[1] - 1), how)
             assert self.read(_states) == before, "an older generation changed something (I-5)"
 
     def _end(self, turn: Turn, how: str) -> None:

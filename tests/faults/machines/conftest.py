@@ -1,0 +1,7 @@
+"""The profiles `ci`, `nightly` and `release`."""
+
+from __future__ import annotations
+
+from . import profiles
+
+profiles.register()
