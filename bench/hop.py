@@ -45,7 +45,7 @@ class Hops:
         self.hive = hive
         self.ana = self._box("ana")
         self.ben = self._box("ben")
-        self._end_turn()
+        self.end_turn()
 
     def _box(self, name: str) -> SocketBox:
         self.hive.agent(name)
@@ -57,7 +57,7 @@ class Hops:
         box.until_prompt(1)
         return box
 
-    def _end_turn(self) -> None:
+    def end_turn(self) -> None:
         """Ben's engine is done; go on once that is written."""
         self.ben.end_turn()
         self.hive.wait(self._idle, "the end of ben's turn")
@@ -82,7 +82,7 @@ class Hops:
                     answered = time.perf_counter() if data.endswith(b"}") else 0.0
         if b" 200 " not in data[:20]:
             raise RuntimeError(f"send was refused: {data.decode()}")
-        self._end_turn()
+        self.end_turn()
         return answered - began, self.ben.prompted_at - began
 
     def measure(self, count: int) -> Values:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 
 from bench.figures import OURS, Figure, Values
-from bench.hive import Hive, cpu_seconds, memory_mib, running
+from bench.hive import ROOT, Hive, cpu_seconds, memory_mib, running
 from bench.rounds import Contender, Run
 from melipona.testing.filled_store import fill
 
-EMPTY = "0 agents"
+EMPTY, IMPORTS = "0 agents", "its libraries alone"
+LIBRARIES = "import melipona.daemon, mcp.server.lowlevel.server, mcp.server.streamable_http_manager"
 FIGURES = (
-    Figure("rss", "MiB", EMPTY),
+    Figure("rss", "MiB", IMPORTS),
     Figure("each", "KiB"),
     Figure("cpu", "%", EMPTY),
     Figure("commits", "count", EMPTY),
@@ -71,10 +74,24 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
             _settled(hive)
         watched = Watched(many, agents)
         empty = Watched(none, 0)
+        libraries = {"rss": _imported_mib()}
         yield {
+            IMPORTS: lambda: libraries,
             EMPTY: lambda: empty.look(seconds),
             OURS: lambda: _with_each(watched.look(seconds), memory_mib(none.pid), agents),
         }
+
+
+def _imported_mib() -> float:
+    """Memory of a process that has imported what the daemon needs and does nothing."""
+    code = f"{LIBRARIES}\nprint(flush=True)\ninput()"
+    argv = [sys.executable, "-c", code]
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        rss = memory_mib(process.pid)
+        process.kill()
+    return rss
 
 
 def _with_each(values: Values, without: float, agents: int) -> Values:
