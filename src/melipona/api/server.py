@@ -47,6 +47,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._arrived()
+        if not self.url.startswith(b"/"):
+            raise ValueError("only paths are served: an absolute address would name a second host (T15)")
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

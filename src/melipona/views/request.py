@@ -23,7 +23,7 @@ def _asker(request: Request) -> OperatorPrincipal:
 
 Asker = Annotated[OperatorPrincipal, Depends(_asker)]
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Most items of one page.")]
-NUMBER_MOST = (1 << 63) - 1
+NUMBER_MOST = 10**18
 """What a row can hold; a larger number is a mistake of whoever sends it, and no bug of ours."""
 Number = Annotated[int, Field(ge=0, le=NUMBER_MOST)]
 Following = Annotated[Number | None, Query(alias="next", description="`next` of the page before.")]
