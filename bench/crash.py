@@ -55,6 +55,7 @@ class Load:
                 continue
             self.answered.add(key)
             sent += 1
+        connection.close()
 
     def stop(self) -> None:
         """Let each finish what it is at."""

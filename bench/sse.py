@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +170,9 @@ def _start_floor(path: Path, stack: ExitStack) -> tuple[int, Callable[[int], Non
     return process.pid, lambda events: asks.sendall(b"%d" % events)
 
 
-def _causes(hive: Hive) -> Callable[[int], None]:
+def _causes(hive: Hive, stack: ExitStack) -> Callable[[int], None]:
     """How the hive is made to have events: a message to one agent that is stopped, or a broadcast to a hundred."""
-    connection = Connection(hive.data)
+    connection = stack.enter_context(closing(Connection(hive.data)))
 
     def cause(events: int) -> None:
         to = "agent-00001" if events == 1 else "*"
@@ -193,7 +193,7 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
         path = run.folder / "floor"
         pid, cause_floor = _start_floor(path, stack)
         hive = stack.enter_context(running(data))
-        cause, sock = _causes(hive), data / "run" / "mel.sock"
+        cause, sock = _causes(hive, stack), data / "run" / "mel.sock"
 
         def named(values: Values) -> Values:
             """Tiny runs keep the names of full ones."""

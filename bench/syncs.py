@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from bench.figures import OURS, Figure, Values, percentile
@@ -56,6 +56,8 @@ class Counter:
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGINT)
         process.wait(10)
+        if process.stderr is not None:
+            process.stderr.close()
 
     def during(self, work: Callable[[], object]) -> int:
         """Calls while `work` runs, and until nothing more comes."""
@@ -82,7 +84,7 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
         hive.agent("carl")
         hive.client.post("/agents/carl/stop")
         hive.wait(lambda: not hive.rows("SELECT 1 FROM operations WHERE state = 'running'"), "the end of carl's stop")
-        connection = Connection(hive.data)
+        connection = stack.enter_context(closing(Connection(hive.data)))
         for _ in range(5):
             hops.once()
         counter = Counter(hive.pid, run.folder / "strace.log", stack)
