@@ -16,6 +16,7 @@ from pathlib import Path
 from melipona.boxes.driver import Enforced
 from melipona.boxes.folders import Owner
 from melipona.boxes.launch import LAUNCHER, mapped_uids
+from melipona.faults import fault_here
 
 BOX_UIDS = range(64001, 65001)
 """Uids of the boxes of a root daemon, unless configured otherwise."""
@@ -95,6 +96,7 @@ class BoxUids:
         if not folders:
             folders = [str(next(folder for folder in (self._data, *self._data.parents) if folder.is_dir()).resolve())]
         plan = ["check", str(self._owner.uid), str(self._uids[0]), *folders]
+        fault_here("boxes.views.before_start")
         try:
             done = subprocess.run(
                 [sys.executable, "-I", "-S", str(LAUNCHER), *plan],
@@ -108,6 +110,7 @@ class BoxUids:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"the launcher could not be started: {error}"
+        fault_here("boxes.views.after_start")
         said = done.stdout.decode(errors="replace").strip()
         if done.returncode or said:
             return f"idmapped mounts cannot be had here ({said[-300:] or f'exit code {done.returncode}'})"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
-import glob
 import gzip
 import json
 import os
@@ -36,6 +35,7 @@ STORE = "mel.db"
 MANIFEST = "backup.json"
 TREES = ("turns", "agents", "shared", "operator")
 FORMAT = 1
+STAGE = ".mel-backup.partial"
 _CHUNK = 1 << 20
 
 
@@ -303,12 +303,14 @@ def _checked_target(data: Path, target: Path) -> Path:
 
 @contextmanager
 def _staged(target: Path) -> Generator[tuple[Path, Path]]:
-    """Two names in a folder beside the target that is gone afterwards, also after a crash: the next backup to that
-    target removes it."""
-    stage = target.with_name(f".{target.name}.{new_id()}.partial")
+    """Two names in a folder beside the target that is gone afterwards.
+
+    What a crash leaves of it is removed by the next backup into that place.
+    """
+    stage = target.with_name(f".{new_id()}{STAGE}")
     lock: int | None = None
     try:
-        _remove_stale(target)
+        _remove_stale(target.parent)
         stage.mkdir(mode=0o700)
         lock = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -323,9 +325,9 @@ def _staged(target: Path) -> Generator[tuple[Path, Path]]:
             os.close(lock)
 
 
-def _remove_stale(target: Path) -> None:
-    """Remove what backups to this target left that died: nobody holds their folders' locks."""
-    for stage in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+def _remove_stale(place: Path) -> None:
+    """Remove what backups left that died: nobody holds their folders' locks."""
+    for stage in place.glob(f".*{STAGE}"):
         try:
             lock = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:

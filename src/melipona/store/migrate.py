@@ -182,7 +182,9 @@ def _backup(path: Path, revision: str) -> None:
     draft.unlink(missing_ok=True)
     try:
         copy_whole(path, draft)
+        fault_here("store.copy.before_replace")
         draft.replace(copy)
+        fault_here("store.copy.after_replace")
     except BaseException:
         draft.unlink(missing_ok=True)
         raise

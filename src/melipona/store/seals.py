@@ -218,7 +218,7 @@ class Sealer:
 
     async def finish(self) -> None:
         """Seal all there is, as the last act before the store closes."""
-        while await self._store.reserved.write(self._one):
+        while await self._store.reserved.write(self._seal_some):
             pass
 
     def _on_events(self, news: Sequence[Event]) -> None:
@@ -237,7 +237,7 @@ class Sealer:
             self._some.set()
             await self._wait(self._store.broken, self._again)
 
-    def _one(self, c: Connection) -> bool:
+    def _seal_some(self, c: Connection) -> bool:
         return seal(c, time_of(c), most=self._most)
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:

@@ -19,6 +19,7 @@ import sqlite3
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class Rig:
     shift: int = 0
     """Microseconds that the next daemons' clock is ahead."""
     wishes: Sequence[Wish] = ()
-    """For the next process that is started once it is `armed`, whatever it is; then they are used up."""
+    """For each process that is started while it is `armed`, until one has died of them."""
     armed: bool = True
     """Whether faults happen and points are recorded: not in what a story only needs to begin with."""
     patch: Callable[[], None] | None = None
@@ -91,6 +92,7 @@ class Rig:
     client: Client = field(init=False)
     _pid: int | None = None
     _keys: int = 0
+    _forks: int = 0
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -184,9 +186,10 @@ class Rig:
 
     def _fork(self, work: Callable[[], int]) -> int:
         wishes: Sequence[Wish] = ()
-        if self.armed:
-            wishes, self.wishes = self.wishes, ()
-        record = self.folder / "passed" if self.record and self.armed else None
+        if self.armed and not self.deaths:
+            wishes = self.wishes
+        record = self.folder / f"passed-{self._forks}" if self.record and self.armed else None
+        self._forks += 1
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
@@ -436,6 +439,13 @@ class Rig:
         return [Finding("orphan file", str(path.relative_to(self.folder)), "it never got its name") for path in odd]
 
     # ---- without a daemon ------------------------------------------------------------------------------------------
+
+    def passed(self) -> dict[str, int]:
+        """How often each point was passed, in the process that passed it most."""
+        most = Counter[str]()
+        for path in self.folder.glob("passed-*"):
+            most |= Counter(path.read_text().split())
+        return dict(most)
 
     def back_up(self, target: Path) -> bool:
         """`mel backup` beside a hive that does not run; whether it came to its end."""
