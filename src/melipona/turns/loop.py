@@ -138,9 +138,9 @@ class Turns:
             self._news.clear()
             while self._committed:
                 runner = self._committed.popleft()
-                await fault("turns.turn.before_begin")
+                await fault("turns.senders_turn.before_begin")
                 tasks.start_soon(self._run_one, runner, name=f"turn t{runner.turn.id}")
-                await fault("turns.turn.after_begin")
+                await fault("turns.senders_turn.after_begin")
 
     def quiesce(self) -> None:
         """Open no more turns: the daemon is about to end."""
