@@ -2,8 +2,8 @@
 
 A real hive with playbook agents in real boxes, clients that send all the time, a client that folds the events, a stub
 of the model's API. SIGKILL hits at random times. Then everything is let go quiet and brought down, and the checkers
-look at the store, the turns' logs, what each sender was promised and what is left on the machine. A run of more than
-`PART` kills is made of parts, each a hive of its own whose result is kept, so that a run that was cut goes on.
+look at the store, the turns' logs, what each sender was promised and what is left on the machine. A run of more
+than CI's is made of parts, each a hive of its own whose result is kept, so that a run that was cut goes on.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ AGENTS = ("ana", "ben", "cleo", "dora", "emil", "fay")
 CAP, ATTEMPTS = 4, 6
 KINDS = {"engine": 9, "boxd": 5, "box": 3, "daemon": 4, "daemon and box": 1}
 """What is killed, and how often. With the last, a box dies while no daemon is there to see it."""
-LONGEST_GAP = 0.2
-"""Seconds from one kill to the next, at most; how many is drawn."""
+GAP, LONG_GAP = 0.2, 1.0
+"""Seconds from one kill to the next, at most, in CI and by hand, where more work is to be done between two kills."""
 QUIET_SECONDS = 120.0
 NOBODY_SECONDS = 30.0
 CONFIG = f"""
@@ -77,8 +77,8 @@ class Kill:
 
 def run(seed: int, size: int, folder: Path) -> CampaignResult:
     """Kill `size` times."""
-    if size <= PART:
-        return part(seed, size, folder)
+    if size <= QUICK:
+        return part(seed, size, folder, gap=GAP)
     sizes = [PART] * (size // PART) + ([size % PART] if size % PART else [])
     results = [_kept(seed + n, kills, folder / f"part-{n:03d}", len(sizes)) for n, kills in enumerate(sizes)]
     return combined(results, seed=seed, size=size)
@@ -92,7 +92,7 @@ def _kept(seed: int, size: int, folder: Path, parts: int) -> CampaignResult:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run").mkdir()
     began = time.monotonic()
-    result = part(seed, size, folder / "run")
+    result = part(seed, size, folder / "run", gap=LONG_GAP)
     kept.write_text(json.dumps(asdict(result)))
     verdict = "ok" if result.ok else f"BROKEN: {result.violations}"
     took = time.monotonic() - began
@@ -100,14 +100,14 @@ def _kept(seed: int, size: int, folder: Path, parts: int) -> CampaignResult:
     return result
 
 
-def part(seed: int, size: int, folder: Path) -> CampaignResult:
-    """One hive, `size` kills."""
+def part(seed: int, size: int, folder: Path, *, gap: float) -> CampaignResult:
+    """One hive, `size` kills, at most `gap` seconds apart."""
     with _hive(folder) as (hive, stub):
         for name in AGENTS:
             hive.agent(name, playbook=PLAYBOOK)
         load = Load(hive.data, AGENTS, seed, folder / "workers")
         folding = FoldingClient(hive.client, seed)
-        killer = Killer(hive, seed)
+        killer = Killer(hive, seed, gap)
         began = time.monotonic()
         try:
             for number in range(1, size + 1):
@@ -201,14 +201,14 @@ def _result(
 class Killer:
     """Kills one thing after the other."""
 
-    def __init__(self, hive: HiveProcess, seed: int) -> None:
-        self._hive, self._random = hive, random.Random(seed)
+    def __init__(self, hive: HiveProcess, seed: int, gap: float) -> None:
+        self._hive, self._random, self._gap = hive, random.Random(seed), gap
         self._id = hive.store_id()
         self.kills: list[Kill] = []
 
     def kill(self) -> None:
         """Wait a random while, then kill something; a daemon is started again at once."""
-        time.sleep(self._random.uniform(0, LONGEST_GAP))
+        time.sleep(self._random.uniform(0, self._gap))
         kind = self._random.choices(list(KINDS), weights=list(KINDS.values()))[0]
         if kind.startswith("daemon"):
             self._daemon(kind)

@@ -131,6 +131,7 @@ async def _sample(services: Services, broadcaster: Broadcaster, roster: Roster, 
     sample.add("spent_usd_today", "Money of the operator's day.", rows["spent"])
     sample.add("loop_lag_seconds", "Worst lateness of the event loop since the last scrape.", lag.take_worst())
     sample.add("sse_clients", "Open live streams.", len(broadcaster))
+    sample.add("loop_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
     for name, value in services.gauges().items():
         sample.add(name, "See docs/reference/metrics.md.", value)
     sample.add("scrape_seconds", "How long these numbers took.", time.perf_counter() - before)
