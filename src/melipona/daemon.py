@@ -62,11 +62,12 @@ from melipona.store.check import Checks
 from melipona.store.disk import DiskWatch
 from melipona.store.engine import Store
 from melipona.store.epochs import begin_epoch, end_epoch
+from melipona.store.jumps import ClockWatch
 from melipona.store.retention import Retention
 from melipona.store.seals import Sealer
 from melipona.store.space import Space, short_of_room
-from melipona.tool import Tool
 from melipona.terminals.service import Terminals
+from melipona.tool import Tool
 from melipona.turns.adopt import Adoption
 from melipona.turns.agent_facts import Limits, Process
 from melipona.turns.keeper import Keeper
@@ -88,7 +89,7 @@ CANNOT_NOW = 74
 """The disk does not let it start: full, read-only, failing. Started again later it may."""
 NOT_NOW = frozenset({"store_read_only", "store_io"})
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-FULL_SECONDS = 10.0
+FULL_SECONDS = 4.0
 """How long `mel down` waits on a full disk until the ends of turns are written."""
 ANEW = frozenset({"no_key", "login_expired", "engine_missing", "budget_spent", "turns_per_hour"})
 """Troubles that a new daemon judges anew: what was missing may be there now; keys and limits are read at its start
@@ -186,6 +187,7 @@ class Daemon:
         tasks.start_soon(self.turns.run, tasks, name="turns")
         tasks.start_soon(self.keeper.run, tasks, name="keeper")
         tasks.start_soon(self.sealer.run, name="sealer")
+        tasks.start_soon(ClockWatch(self.store).run, name="clock")
         tasks.start_soon(Retention(self.store, self.mail, self.settings, self.data).run, name="retention")
         tasks.start_soon(Checks(self.store, self._tell_operator).run, name="checks")
         if self.store.space is not None:

@@ -94,7 +94,7 @@ class ToolCall:
     ) -> Json | None:
         """As `tool.Call.once`."""
         if self._answer is None:
-            self._answer = await self._store.write(_once, self._id, self._epoch, lambda c: op(c, *args, **kw))
+            self._answer = await self._store.reserved.write(_once, self._id, self._epoch, lambda c: op(c, *args, **kw))
         return self._answer
 
     async def read(self, op: Callable[Concatenate[Connection, P], Json], *args: P.args, **kw: P.kwargs) -> Json:

@@ -105,9 +105,14 @@ class Store:
             whatever `op` raises (nothing was stored), StoreFull (nothing was stored: there is no room, or the hive only
             reads until there is), OutcomeUnknown (it may have been stored; the daemon is about to restart).
         """
-        if self.space is not None and self.space.full:
+        if self.space is None:
+            return await self._write(op, *args, **kw)
+        if self.space.full:
             raise self.space.refusal()
-        return await self.reserved.write(op, *args, **kw)
+        try:
+            return await self._write(op, *args, **kw)
+        except StoreFull as full:  # the first to notice
+            raise self.space.refusal() from full
 
     @property
     def has_room(self) -> bool:
