@@ -66,7 +66,6 @@ from melipona.store.jumps import ClockWatch
 from melipona.store.retention import Retention
 from melipona.store.seals import Sealer
 from melipona.store.space import Space, short_of_room
-from melipona.terminals.service import Terminals
 from melipona.tool import Tool
 from melipona.turns.adopt import Adoption
 from melipona.turns.agent_facts import Limits, Process
@@ -151,7 +150,6 @@ class Daemon:
             parts = self._runner_parts(stations)
             self.turns = Turns(parts, self.slots, self.budgets, host=self.host)
             self.keeper = Keeper(self.store, self.agents, stations, self.turns, self.folders, self.settings, self.clock)
-            self.terminals = Terminals(self.store, self.operations, stations, self.settings, self.clock, tasks)
             await self.mail.begin()
             await tasks.start(serve_api, self._services(listeners, driver), listeners)
             self.gate = Gate(
@@ -301,7 +299,6 @@ class Daemon:
             turns=self.turns,
             facts=Facts(cap=self.slots.cap, limits=self._limits, process=self._processes),
             files=Files(self.folders),
-            terminals=self.terminals,
             data=self.data,
             version=__version__,
             pid=os.getpid(),
