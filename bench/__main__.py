@@ -24,7 +24,7 @@ from bench.report import table
 from bench.rounds import Benchmark, Run, Unable, measure
 from melipona.daemon_process import tune
 
-NAMES = ("commit", "hop", "turn", "box", "sse", "idle", "scale", "start", "crash", "gateway", "syncs")
+NAMES = ("commit", "hop", "turn", "box", "sse", "idle", "scale", "start", "crash", "gateway", "syncs", "ring", "swarm")
 """Every benchmark, in the order in which they run."""
 ROUNDS, QUICK_ROUNDS = 5, 3
 ROOT = Path(__file__).resolve().parent.parent

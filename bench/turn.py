@@ -63,17 +63,17 @@ class ByHand:
     """Engines started and prompted by this process."""
 
     def __init__(self, folder: Path, portal: BlockingPortal) -> None:
-        self._folder, self._portal, self._number = folder, portal, 0
+        self.folder, self.portal, self._number = folder, portal, 0
 
     def measure(self, name: str, warm: int) -> Values:
         """A round: a new engine, one cold turn and so many warm ones."""
-        return self._portal.call(self._measure, name, warm)
+        return self.portal.call(self._measure, name, warm)
 
     async def _measure(self, name: str, warm: int) -> Values:
         self._number += 1
-        folder = self._folder / f"{name}{self._number}"
+        folder = self.folder / f"{name}{self._number}"
         async with gate_stub() as gate:
-            rig = self._rig(name, folder, gate)
+            rig = self.rig(name, folder, gate)
             requests, results = list[float](), list[float]()
             at, began = time.time(), time.perf_counter()
             async with rig.started() as engine:
@@ -86,7 +86,8 @@ class ByHand:
                     at, began = time.time(), time.perf_counter()
         return _named(name, requests, results)
 
-    def _rig(self, name: str, folder: Path, gate: GateStub) -> EngineRig:
+    def rig(self, name: str, folder: Path, gate: GateStub) -> EngineRig:
+        """An engine in folders of its own."""
         home, work, settings = folder / "home", folder / "work", folder / "managed-settings.json"
         for made in (home, work):
             made.mkdir(parents=True)
@@ -138,7 +139,8 @@ def _named(name: str, requests: list[float], results: list[float]) -> Values:
     return values
 
 
-def _has_claude() -> bool:
+def has_claude() -> bool:
+    """Whether the command line is installed here."""
     try:
         find_cli(os.environ)
     except EngineMissing:
@@ -157,7 +159,7 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
         env = {"ANTHROPIC_BASE_URL": stub.url, "ANTHROPIC_API_KEY": KEY}
         hive = stack.enter_context(running(run.folder / "hive", config=FREE, env=env))
         hand, ours = ByHand(run.folder, portal), InHive(hive, stub)
-        engines = ["playbook", *(["claude"] if _has_claude() and not run.tiny else [])]
+        engines = ["playbook", *(["claude"] if has_claude() and not run.tiny else [])]
         ours.measure("playbook", 1)  # trees are laid out, bytecode is written
         names = {"playbook": PLAYBOOK, "claude": CLAUDE}
 

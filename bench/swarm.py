@@ -1,0 +1,100 @@
+"""Twenty agents on the real Claude Code command line, four turns at a time, beside the bare command line run the same
+way.
+
+Each agent gets two messages, so that it has one cold and one warm turn; by hand each of twenty programs in a bare bwrap
+is prompted twice, four at a time. Both talk to the same kind of stub on loopback: this is what the hive itself costs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from bench.figures import OURS, Figure, Values
+from bench.hive import FREE, Hive, running
+from bench.rounds import Contender, Run, Unable
+from bench.turn import KEY, STEPS, ByHand, has_claude
+from melipona.engines.engine import Prompt
+from melipona.testing.engine_rig import EngineRig
+from melipona.testing.gate_stub import gate_stub
+from melipona.testing.model_stub import ModelStub
+
+BARE = "claude by hand"
+CAP, TURNS = 4, 2
+FIGURES = (Figure("turns_per_minute", "/min", BARE), Figure("failed_turns", "count"))
+CONFIG = FREE.replace("[mail]", f"[turns]\ncap = {CAP}\n[mail]")
+
+
+class Bare(ByHand):
+    """As many programs as there are agents, each for two turns, four at a time."""
+
+    def __init__(self, folder: Path, portal: BlockingPortal, agents: int) -> None:
+        super().__init__(folder, portal)
+        self._agents, self._round = agents, 0
+
+    def swarm(self) -> Values:
+        """A round."""
+        self._round += 1
+        return self.portal.call(self._swarm)
+
+    async def _swarm(self) -> Values:
+        slots = anyio.Semaphore(CAP)
+        began = time.perf_counter()
+        async with gate_stub() as gate, anyio.create_task_group() as tasks:
+            for number in range(self._agents):
+                rig = self.rig("claude", self.folder / f"bare{self._round}-{number}", gate)
+
+                tasks.start_soon(_turns, rig, slots)
+        return {"turns_per_minute": self._agents * TURNS / (time.perf_counter() - began) * 60}
+
+
+async def _turns(rig: EngineRig, slots: anyio.Semaphore) -> None:
+    async with slots, rig.started() as engine:
+        for _ in range(TURNS):
+            await engine.turn(Prompt(f"please {STEPS}"))
+
+
+def _hive(hive: Hive, name: str, agents: int) -> Values:
+    names = [f"{name}-{number}" for number in range(agents)]
+    for agent in names:
+        hive.agent(agent, engine="claude", model="sonnet")
+    began = time.perf_counter()
+    for agent in names:
+        for _ in range(TURNS):
+            hive.send(agent, f"please {STEPS}")
+    count = "SELECT count(*) FROM turns WHERE agent LIKE ? AND state = 'ended'"
+    hive.wait(lambda: hive.rows(count, f"{name}-%")[0][0] >= agents * TURNS, "the turns of claude", 240)
+    seconds = time.perf_counter() - began
+    failed = hive.rows("SELECT count(*) FROM turns WHERE agent LIKE ? AND result <> 'ok'", f"{name}-%")
+    for agent in names:
+        hive.client.post(f"/agents/{agent}/stop")
+    return {"turns_per_minute": agents * TURNS / seconds * 60, "failed_turns": failed[0][0]}
+
+
+@contextmanager
+def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
+    """One hive before the stub. A round takes a third of a minute: two are run at most."""
+    if not has_claude():
+        raise Unable("the Claude Code command line is not installed")
+    agents, most = run.size(20, 4, 1), run.size(2, 1, 1)
+    rounds = {BARE: list[Values](), OURS: list[Values]()}
+    with ExitStack() as stack:
+        portal = stack.enter_context(start_blocking_portal())
+        stub = ModelStub(key=KEY)
+        stack.callback(stub.close)
+        env = {"ANTHROPIC_BASE_URL": stub.url, "ANTHROPIC_API_KEY": KEY}
+        hive = stack.enter_context(running(run.folder / "hive", config=CONFIG, env=env))
+        bare = Bare(run.folder, portal, agents)
+
+        def once(name: str) -> Values:
+            done = rounds[name]
+            if len(done) < most:
+                done.append(bare.swarm() if name == BARE else _hive(hive, f"swarm{len(done)}", agents))
+            return done[-1]
+
+        yield {BARE: lambda: once(BARE), OURS: lambda: once(OURS)}
