@@ -231,7 +231,7 @@ async def test_only_handled_messages_are_deleted_after_their_time_with_their_fil
     waiting = await hive.send(OPERATOR, "ana", "waits")
     hive.later(days=31)
     recent = await hive.send(OPERATOR, "ana", "new")
-    assert await hive.mail.clean_up() == 2
+    assert await hive.mail.clean_up(hive.clock.now()) == 2
     left = {message.id for message in await hive.store.read(looks.listing)}
     assert left == {waiting.id, recent.id, shared.ids[1]}
     assert not (hive.folders.inbox(ana.agent) / f"{handled.id}.md").exists()
@@ -245,7 +245,7 @@ async def test_retention_can_be_turned_off(tmp_path: Path) -> None:
         await hive.send(OPERATOR, "ana", "hello")
         await hive.end(await hive.begin(ana), good=True)
         hive.later(days=4000)
-        assert await hive.mail.clean_up() == 0
+        assert await hive.mail.clean_up(hive.clock.now()) == 0
 
 
 async def test_the_events_of_a_message_fold_to_its_row(hive: Rooms) -> None:

@@ -24,7 +24,7 @@ DAY = 86_400_000_000
 
 
 class NoMail:
-    async def clean_up(self) -> int:
+    async def clean_up(self, at: int) -> int:
         return 3
 
 

@@ -31,6 +31,8 @@ SESSION_IDLE = timedelta(days=7)
 SEEN_EVERY = timedelta(hours=1)
 """How often a session's last use is written down. It is bookkeeping of the login, not a change of the hive."""
 FAILURES_PER_MINUTE = 10
+CLOCK_MOST = timedelta(minutes=2)
+"""How far a clock may go back before logins from its future count no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,12 @@ def _add_link(c: Connection, hashed: str, by: str) -> int:
 
 def _use_link(c: Connection, token: str, session: str, user_agent: str) -> None:
     at = now(c)
-    usable = (login_links.c.token_hash == token, login_links.c.used_at.is_(None), login_links.c.ends_at > at)
+    usable = (
+        login_links.c.token_hash == token,
+        login_links.c.used_at.is_(None),
+        login_links.c.ends_at > at,
+        login_links.c.created_at <= later(at, CLOCK_MOST),  # a clock that went back must not lengthen a link's life
+    )
     if c.execute(update(login_links).where(*usable).values(used_at=at)).rowcount != 1:
         raise Refused("this link was used already or is too old", remedy="run `mel login` for a new one", code="login")
     c.execute(
@@ -189,7 +196,8 @@ def _seen(c: Connection, hashed: str) -> None:
 
 def _goes_on(c: Connection) -> tuple[Any, ...]:
     at = now(c)
-    return sessions.c.revoked_at.is_(None), sessions.c.ends_at > at, sessions.c.idle_ends_at > at
+    back = sessions.c.seen_at <= later(at, CLOCK_MOST)  # a clock that went back ends it: else it would last too long
+    return sessions.c.revoked_at.is_(None), sessions.c.ends_at > at, sessions.c.idle_ends_at > at, back
 
 
 def _is_public(identifier: str) -> Any:

@@ -138,7 +138,9 @@ def day_of(at: int, place: tzinfo | None) -> date:
 def end_of_day(at: int, place: tzinfo | None) -> Micros:
     """When the local day of a moment ends."""
     midnight = datetime.combine(day_of(at, place) + timedelta(days=1), time(), place)
-    return Micros(int(midnight.timestamp() * 1_000_000))
+    first = Micros(int(midnight.timestamp() * 1_000_000))
+    # Where clocks are set back over midnight it strikes twice: in the second evening only the second one is to come.
+    return first if first > at else Micros(int(midnight.replace(fold=1).timestamp() * 1_000_000))
 
 
 def usd(micro: int) -> str:

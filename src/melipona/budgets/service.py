@@ -67,7 +67,7 @@ class Budgets:
             return None
         limit = self.settings.turns_per_hour if per_hour < 0 else per_hour
         began = rows.nth_newest_start(c, agent_id, limit) if limit else None
-        if began is None or later(began, HOUR) <= now(c):
+        if began is None or not began <= now(c) < later(began, HOUR):  # a start in the future: the clock went back
             return None
         return Blocked("turns_per_hour", f"it has had its {limit} turns of an hour", later(began, HOUR))
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import Connection, select
 
-from melipona.clock import later
+from melipona.clock import Micros, later
 from melipona.ids import EVERYBODY, OPERATOR, SYSTEM, AgentId, MessageId, TurnId
 from melipona.mail import acts, looks, recipients
 from melipona.mail import store as rows
@@ -173,14 +173,14 @@ class Mail:
             return message.body
         return self.bodies.whole(message.recipient, message.body_path)
 
-    async def clean_up(self) -> int:
-        """Delete messages handled longer ago than `keep_days`, with their files. Returns how many.
+    async def clean_up(self, at: Micros) -> int:
+        """Delete messages handled longer before `at` than `keep_days`, with their files. Returns how many.
 
         It works in bounded transactions, so that mail goes on between them.
         """
         if not self.settings.keep_days:
             return 0
-        before = later(self.store.clock.now(), -timedelta(days=self.settings.keep_days))
+        before = later(at, -timedelta(days=self.settings.keep_days))
         cursor: int | None = 0
         deleted = 0
         while cursor is not None:

@@ -19,6 +19,7 @@ from melipona.errors import StoreError
 from melipona.faults import fault_here
 from melipona.settings import Settings
 from melipona.store.engine import Store
+from melipona.store.jumps import SteadyTime, known_at
 from melipona.store.schema import calls, event_seals, events, spend, turns
 
 STEP = 500
@@ -30,9 +31,9 @@ SPEND = timedelta(days=400)
 
 
 class CleansMail(Protocol):
-    """Deletes mail that was handled long ago; returns how many messages."""
+    """Deletes mail that was handled long before `at`; returns how many messages."""
 
-    async def clean_up(self) -> int: ...
+    async def clean_up(self, at: Micros) -> int: ...
 
 
 class Retention:
@@ -40,6 +41,7 @@ class Retention:
 
     def __init__(self, store: Store, mail: CleansMail, settings: Settings, data: Path) -> None:
         self._store, self._mail, self._settings, self._data = store, mail, settings, data
+        self._time: SteadyTime | None = None
 
     async def run(self) -> None:
         """Clean up until cancelled. A store that refuses is tried again the next time."""
@@ -52,21 +54,24 @@ class Retention:
 
     async def clean_up(self) -> dict[str, int]:
         """Remove what is old now; how many of what."""
+        if self._time is None:
+            self._time = SteadyTime(self._store.clock, await self._store.read(known_at))
+        at = self._time.now()
         turns_days, events_days = self._settings.turns.log_days, self._settings.events.keep_days
         return {
-            "messages": await self._mail.clean_up(),
-            "calls": await self._all(delete_calls, CALLS),
-            "spend": await self._all(delete_spend, SPEND),
-            "turn_logs": await self._turn_logs(timedelta(days=turns_days)) if turns_days else 0,
-            "events": await self._all(delete_events, timedelta(days=events_days)) if events_days else 0,
+            "messages": await self._mail.clean_up(at),
+            "calls": await self._all(delete_calls, at, CALLS),
+            "spend": await self._all(delete_spend, at, SPEND),
+            "turn_logs": await self._turn_logs(at, timedelta(days=turns_days)) if turns_days else 0,
+            "events": await self._all(delete_events, at, timedelta(days=events_days)) if events_days else 0,
         }
 
-    async def _all(self, step: Callable[[Connection, Micros], int], age: timedelta) -> int:
-        before = later(self._store.clock.now(), -age)
+    async def _all(self, step: Callable[[Connection, Micros], int], at: Micros, age: timedelta) -> int:
+        before = later(at, -age)
         return await _until_none(lambda: self._store.reserved.write(step, before))
 
-    async def _turn_logs(self, age: timedelta) -> int:
-        before = later(self._store.clock.now(), -age)
+    async def _turn_logs(self, at: Micros, age: timedelta) -> int:
+        before = later(at, -age)
         removed = 0
         while found := await self._store.read(old_logs, before):
             # First the files: a crash in between finds a row whose file is gone, and only forgets it.

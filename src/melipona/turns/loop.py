@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 from anyio.abc import TaskGroup
@@ -19,7 +20,7 @@ from sqlalchemy import Connection
 from melipona.agents import store as agent_rows
 from melipona.agents.model import Agent
 from melipona.budgets.service import Budgets
-from melipona.clock import Micros
+from melipona.clock import Micros, later
 from melipona.errors import BoxError, Conflict, NotFound
 from melipona.faults import fault
 from melipona.ids import AgentId, AgentName, TurnId
@@ -37,6 +38,10 @@ from melipona.turns.slots import Slots
 log = structlog.get_logger("turns")
 
 SAFETY_POLL = 5.0
+SHORTEST = 0.02
+"""Seconds that the loop sleeps at least: what is due and cannot be done yet must not keep the daemon busy."""
+AGAIN = timedelta(seconds=10)
+"""When the end of an idle box that failed is tried again."""
 NO_KEY = "no_key"
 WAKES = (
     "message.sent",
@@ -287,7 +292,9 @@ class Turns:
                 log.warning("an idle engine could not be stopped", agent=program.agent_id, error=error.message)
         for box in looked.boxes:
             station = self._p.stations.get(box.agent_id)
-            if station is not None and box.agent_id not in self._runners:
+            if station is None:  # it is still being taken over, or could neither be reached nor ended
+                await self._p.store.write_when_possible(box_rows.set_box_wake, box.id, self._again())
+            elif box.agent_id not in self._runners:
                 await self._stop_box(station.agent_id)
 
     async def _stop_box(self, agent: AgentId) -> None:
@@ -298,11 +305,15 @@ class Turns:
             await self._p.stations.stop(station, "idle")
         except BoxError as error:
             log.warning("an idle box could not be stopped", agent=station.name, error=error.message)
+            await self._p.store.write_when_possible(box_rows.set_box_wake, station.box, self._again())
+
+    def _again(self) -> Micros:
+        return later(self._p.clock.now(), AGAIN)
 
     async def _sleep(self, at: Micros | None) -> None:
         left = SAFETY_POLL if at is None else (at - self._p.clock.now()) / 1_000_000
         try:
-            async with asyncio.timeout(min(max(left, 0.001), SAFETY_POLL)):
+            async with asyncio.timeout(min(max(left, SHORTEST), SAFETY_POLL)):
                 await self._wake.wait()
         except TimeoutError:
             pass

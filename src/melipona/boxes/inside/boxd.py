@@ -80,6 +80,7 @@ LINE = 64 << 20  # longest line written to a program
 INPUT = 128 << 20  # bytes waiting for a program to read them
 STDERR = 64 << 10
 PROGRAMS = 256
+POLL_MOST = 86_400_000  # ms of one poll: the kernel takes no more than 24 days, and boxes live longer
 FOLLOWERS = 1024
 EOF_GRACE = 0.5  # a program's background children may hold its output open this long after its end
 REDIAL = 0.05
@@ -219,7 +220,7 @@ class Loop:
                 self._failed(getattr(call, "__self__", None), error)
         wait = max(0.0, self._timers[-1][0] - time.monotonic()) * 1000 + 1 if self._timers else None
         self._round += 1
-        for fd, events in self._poll.poll(wait):
+        for fd, events in self._poll.poll(None if wait is None else min(wait, POLL_MOST)):
             entry = self._watched.get(fd)
             if entry is None or entry[0] == self._round:  # closed, or another file with this number, since the poll
                 continue

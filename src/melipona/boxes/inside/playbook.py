@@ -44,6 +44,7 @@ USAGE_FIELDS = {
     "cache_creation_tokens": "cache_creation_input_tokens",
 }
 MODEL_TRIES = 3
+POLL_MOST = 86_400_000  # ms of one poll: the kernel takes no more than 24 days
 KEPT = ("turns", "context", "counts", "variables", "model")
 PLACEHOLDER = re.compile(r"\{(\{?)([a-z_][a-z0-9_]*)((?:\.[A-Za-z0-9_-]+)*)\}(\}?)")
 PLAIN_WORD = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
@@ -214,7 +215,7 @@ class Input:
             poll.register(fd, select.POLLIN)
         for fd in writing:
             poll.register(fd, select.POLLOUT)
-        ready = {fd for fd, _ in poll.poll(None if seconds is None else max(0, seconds) * 1000)}
+        ready = {fd for fd, _ in poll.poll(None if seconds is None else min(max(0, seconds) * 1000, POLL_MOST))}
         if self._wake in ready:
             os.read(self._wake, 4096)
         if 0 in ready:
