@@ -24,7 +24,22 @@ from bench.report import table
 from bench.rounds import Benchmark, Run, Unable, measure
 from melipona.daemon_process import tune
 
-NAMES = ("commit", "hop", "turn", "box", "sse", "idle", "scale", "start", "crash", "gateway", "syncs", "ring", "swarm")
+NAMES = (
+    "commit",
+    "hop",
+    "turn",
+    "box",
+    "sse",
+    "idle",
+    "scale",
+    "start",
+    "install",
+    "crash",
+    "gateway",
+    "syncs",
+    "ring",
+    "swarm",
+)
 """Every benchmark, in the order in which they run."""
 ROUNDS, QUICK_ROUNDS = 5, 3
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _one(name: str, run: Run, troubles: list[str]) -> list[Outcome]:
     """One benchmark. A failure of one is told and keeps no other from running."""
     benchmark = cast("Benchmark", importlib.import_module(f"bench.{name}"))
-    own = replace(run, folder=run.folder / name[:8])
+    rounds = getattr(benchmark, "QUICK_ROUNDS", run.rounds) if run.quick else run.rounds
+    own = replace(run, folder=run.folder / name[:8], rounds=min(rounds, run.rounds))
     own.folder.mkdir()
     try:
         return measure(name, benchmark, own, load_goals())

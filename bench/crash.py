@@ -21,6 +21,7 @@ from bench.scale import Connection
 from melipona.testing.filled_store import fill
 
 CLEAN = "start after an orderly end"
+QUICK_ROUNDS = 1
 FIGURES = (
     Figure("lost", "count"),
     Figure("doubled", "count"),

@@ -15,6 +15,7 @@ from bench.hive import FREE, Hive, cpu_seconds, running
 from bench.rounds import Contender, Run
 
 CAP = 8
+QUICK_ROUNDS = 1
 FIGURES = (
     Figure("lost", "count"),
     Figure("failed_turns", "count"),

@@ -14,6 +14,7 @@ from bench.hive import ROOT, Hive, running
 from bench.rounds import Contender, Run
 
 PASS, IMPORTS = "python -c pass", "imports of the daemon"
+QUICK_ROUNDS = 1
 FIGURES = (
     Figure("mel_help", "ms", PASS),
     Figure("mel_status", "ms", PASS),

@@ -26,6 +26,7 @@ from melipona.testing.model_stub import ModelStub
 
 BARE = "claude by hand"
 CAP, TURNS = 4, 2
+QUICK_ROUNDS = 1
 FIGURES = (Figure("turns_per_minute", "/min", BARE), Figure("failed_turns", "count"))
 CONFIG = FREE.replace("[mail]", f"[turns]\ncap = {CAP}\n[mail]")
 

@@ -30,6 +30,7 @@ from melipona.testing.mini_box import mini_box_argv
 from melipona.testing.model_stub import ModelStub
 
 PLAYBOOK, CLAUDE = "playbook by hand", "claude by hand"
+QUICK_ROUNDS = 1
 FIGURES = (
     Figure("playbook_cold_result", "ms", PLAYBOOK),
     Figure("playbook_warm_result", "ms", PLAYBOOK),
