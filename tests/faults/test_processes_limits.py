@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from melipona.testing.greedy import DISK, FLOODS, FORKS, GREEDY, INODES
 from melipona.testing.hive import HiveProcess, running_hive
 from melipona.testing.neighbours import Neighbour
 
@@ -51,26 +52,6 @@ steps = [{ say = "seen" }]
 [[rule]]
 steps = [{ send = "heard: {body}" }]
 """
-
-FAULTS = {
-    "out_of_memory": 'b = bytearray(600 << 20)\nb[::4096] = b"x" * len(b[::4096])',
-    "process_limit": """
-import os, signal, time
-end = time.monotonic() + 3
-failed = None
-while time.monotonic() < end:
-    try:
-        if not os.fork(): signal.pause()
-    except OSError as error: failed = error
-raise failed""",
-    "open_files_limit": 'import os\nwhile True: os.open("/", os.O_RDONLY)',
-    "file_size_limit": """
-import signal
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-with open("/ws/big", "wb") as f:
-    while True: f.write(b"x" * (1 << 20))""",
-    "no_space": 'with open("/tmp/big", "wb") as f:\n    while True: f.write(b"x" * (1 << 20))',
-}
 
 
 def python(code: str) -> str:
@@ -118,25 +99,18 @@ def goes_on(hive: HiveProcess, name: str, message: int) -> None:
     assert hive.answers(name) == ["heard: break"]
 
 
-@pytest.mark.parametrize("reason", FAULTS)
+@pytest.mark.parametrize("reason", GREEDY)
 def test_a_turn_fails_with_the_limit_it_hit(hive: HiveProcess, neighbour: Neighbour, reason: str) -> None:
     if reason == "out_of_memory":
         binds(hive, "memory_bytes")
     name = reason.replace("_", "-")
-    message, ended = break_once(hive, neighbour, name, python(FAULTS[reason]))
+    message, ended = break_once(hive, neighbour, name, python(GREEDY[reason]))
     assert ended["result"] in ("failed", "lost")
     assert ended["reason"] == reason
     goes_on(hive, name, message)
 
 
-@pytest.mark.parametrize(
-    ("name", "code", "word"),
-    [
-        ("disk", 'open("/ws/a", "wb").write(b"x" * (23 << 20)); open("/ws/b", "wb").write(b"x" * (23 << 20))\n'
-                 'open("/ws/c", "wb").write(b"x" * (23 << 20))', "MiB"),
-        ("inodes", 'for n in range(3000): open("/ws/%d" % n, "w").close()', "files"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "code", "word"), [("disk", DISK, "MiB"), ("inodes", INODES, "files")])
 def test_a_box_that_fills_its_disk_is_ended_and_a_person_is_asked(
     hive: HiveProcess, neighbour: Neighbour, name: str, code: str, word: str
 ) -> None:
@@ -150,13 +124,6 @@ def test_a_box_that_fills_its_disk_is_ended_and_a_person_is_asked(
         path.unlink()
     hive.client.post(f"/agents/{name}/start")
     goes_on(hive, name, message)
-
-
-FLOODS = {
-    "lines": "yes > /proc/$PPID/fd/1",
-    "records": """yes '{"type":"text","text":"a flood of a gigabyte"}' > /proc/$PPID/fd/1""",
-    "blocks": "while true; do head -c 8000000 /dev/zero; echo; done > /proc/$PPID/fd/1",
-}
 
 
 @pytest.mark.parametrize("kind", FLOODS)
@@ -175,7 +142,7 @@ def test_an_engine_that_floods_is_ended_with_the_output_limit(
 def test_a_box_that_forks_without_end_takes_nothing_from_its_neighbour(hive: HiveProcess, neighbour: Neighbour) -> None:
     """T6: what forks goes on forking for as long as its turn runs; an interrupt ends all of it."""
     binds(hive, "processes")
-    hive.agent("bomb", playbook=python("import os\nwhile True:\n try: os.fork()\n except OSError: pass"))
+    hive.agent("bomb", playbook=python(FORKS))
     hive.send("bomb", "break")
     hive.wait_for("turn.started", lambda e: e["agent"] == "bomb")
     meanwhile = Neighbour(hive, usual=neighbour.usual)
