@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 import secrets
+import shutil
 import sqlite3
 import sys
 import time
@@ -31,7 +32,7 @@ from melipona.testing.invariants import Expect, Finding
 from melipona.testing.model_stub import ModelStub
 
 QUICK, FULL = 300, 10_000
-PART = 500
+PART = 250
 AGENTS = ("ana", "ben", "cleo", "dora", "emil", "fay")
 CAP, ATTEMPTS = 4, 6
 KINDS = {"engine": 9, "boxd": 5, "box": 3, "daemon": 4, "daemon and box": 1}
@@ -89,13 +90,15 @@ def _kept(seed: int, size: int, folder: Path, parts: int) -> CampaignResult:
     kept = folder / "result.json"
     if kept.exists():
         return CampaignResult(**json.loads(kept.read_text()))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run").mkdir()
+    shutil.rmtree(folder, ignore_errors=True)  # what a run that was cut has left of this part
+    (folder / "run").mkdir(parents=True)
     began = time.monotonic()
     result = part(seed, size, folder / "run", gap=LONG_GAP)
     kept.write_text(json.dumps(asdict(result)))
     verdict = "ok" if result.ok else f"BROKEN: {result.violations}"
     took = time.monotonic() - began
+    if result.ok:
+        shutil.rmtree(folder / "run")
     print(f"{folder.name} of {parts}, seed {seed}: {took:.0f} s, {result.acknowledged} promised, {verdict}", flush=True)
     return result
 
@@ -185,7 +188,7 @@ def _result(
         seed=seed,
         size=size,
         operations=len(lines) + sum(1 for promise in by_agents if promise.sender != "operator"),
-        faults=Counter(kill.kind for kill in kills),
+        faults=dict(Counter(kill.kind for kill in kills)),
         acknowledged=sum(1 for promise in by_agents if promise.outcome == "ok"),
         lost=sum(1 for finding in findings if finding.invariant in checker.LOST),
         duplicated=sum(1 for finding in findings if finding.invariant in checker.TWICE),
