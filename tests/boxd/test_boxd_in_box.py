@@ -171,19 +171,23 @@ async def test_signals_of_the_link_reach_programs_in_the_box(box: InBox) -> None
         assert (await hear(link, "p")).code == -signal.SIGKILL
 
 
+COUNT_SLEEPERS = "for i in $(seq 500); do n=$(pgrep -x sleep | wc -l); [ $n = 2 ] && break; done; echo $n"
+"""Each says that it is up just before it becomes `sleep`."""
+
+
 async def test_what_a_killed_program_had_begun_ends_with_it(box: InBox) -> None:
     """Issue 3: an engine that was killed leaves no process, though its tools have sessions of their own."""
     async with box.daemon() as link:
         await link.start(program("other", "echo up; read x"))
         await hear(link, "other", until=b"up", acknowledge=False)
         for name in ("p", "q"):
-            await link.start(program(name, "setsid sleep 600 & echo up; wait"))
+            await link.start(program(name, "setsid sh -c 'echo up; exec sleep 600' & wait"))
             await hear(link, name, until=b"up", acknowledge=False)
         await link.signal(ProgramId("p"), signal.SIGKILL)
         assert (await hear(link, "p")).code == -signal.SIGKILL
         await link.write(ProgramId("other"), 1, b"end\n")
         assert (await hear(link, "other")).code == 0
-        await link.start(program("look", "pgrep -x sleep | wc -l"))
+        await link.start(program("look", COUNT_SLEEPERS))
         assert bytes((await hear(link, "look")).data) == b"2\n", "while another program runs, nothing else is touched"
         await link.signal(ProgramId("q"), signal.SIGKILL)
         assert (await hear(link, "q")).code == -signal.SIGKILL

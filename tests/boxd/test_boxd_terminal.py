@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -56,6 +57,30 @@ async def test_the_last_words_on_a_terminal_arrive(link: BoxLink) -> None:
         await link.start(spec(f"t{n}", "echo", "last words", terminal=(24, 80)))
     for n in range(20):
         assert bytes((await hear(link, f"t{n}")).data) == b"last words\r\n"
+
+
+async def test_the_end_of_a_terminal_ends_all_of_its_session(link: BoxLink) -> None:
+    """Jobs of an interactive shell have groups of their own; a killed or ended shell leaves none of them."""
+    for name, leave in (("exits", b"exit\n"), ("killed", b"")):
+        await link.start(spec(name, "/bin/bash", "-i", terminal=(24, 80), lossless=False))
+        await link.write(ProgramId(name), 1, b"sleep 4713 & echo job-$!-$((1+1))begun\n")
+        text = bytes((await hear(link, name, until=b"-2begun", acknowledge=False)).data)
+        (job,) = {int(found) for found in re.findall(rb"job-(\d+)-2begun", text)}
+        assert os.getpgid(job) == job
+        if leave:
+            await link.write(ProgramId(name), 2, leave)
+            await hear(link, name)
+        else:
+            await link.forget(ProgramId(name))
+
+        def gone(job: int = job) -> bool:
+            try:
+                os.kill(job, 0)
+            except ProcessLookupError:
+                return True
+            return False
+
+        await eventually(gone)
 
 
 async def test_pipes_have_no_size(link: BoxLink) -> None:

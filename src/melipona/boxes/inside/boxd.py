@@ -607,6 +607,8 @@ class Program:
             os.kill(-self.pid, 0)
         except OSError:
             self.group_gone = True
+        if self.terminal:
+            _end_session(self.pid)
         if code < 0:
             self.box.killed()
         self.loop.after(EOF_GRACE, self._cut)
@@ -1419,6 +1421,25 @@ def _end_signals() -> int:
 
 def _nothing(*_: object) -> None:
     """The handler of SIGCHLD: the byte in the pipe is all we need."""
+
+
+def _end_session(leader: int) -> None:
+    """Kill what a terminal's shell began: jobs have groups of their own, but are of its session."""
+    for _ in range(3):  # what was forked meanwhile
+        found = False
+        for name in os.listdir("/proc"):  # noqa: PTH208
+            if not name.isdigit():
+                continue
+            try:
+                with open("/proc/" + name + "/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+                if int(fields[3]) == leader and fields[0] != b"Z":
+                    os.kill(int(name), 9)
+                    found = True
+            except (OSError, ValueError, IndexError):
+                continue
+        if not found:
+            return
 
 
 def _kill_children() -> None:
