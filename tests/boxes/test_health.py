@@ -21,23 +21,9 @@ from melipona.boxes.driver import Finding
 from melipona.boxes.folders import Folders, box_owner
 from melipona.boxes.launch import Stage, launch
 from melipona.boxes.programs import FIXED_BWRAP, bundled_bwrap, bwrap_version, find_bwrap
-from melipona.testing.box_suite import PROBE, canaries, parse_probe
+from melipona.testing.box_suite import PROBE, USUALLY_OPEN, canaries, parse_probe
 
 pytestmark = pytest.mark.anyio
-
-# What the usual profile of a bubblewrap sandbox leaves open (SECURITY.md 3.2), whatever the machine.
-USUALLY_OPEN = {
-    "fs: facts of the kernel in /proc",
-    "fs: names of host folders in mountinfo",
-    "fs: unbounded tmpfs",
-    "kernel: rarely needed calls reach the kernel",
-    "limits: descriptors, core files, size of a file",
-    "limits: processes",
-    "net: AF_ALG, packet, raw, netlink besides route, CAN",
-    "ns: user namespace by clone3",
-    "ns: user namespace by unshare",
-    "proc: trace or read the memory of the box's init",
-}
 
 
 @pytest.fixture
