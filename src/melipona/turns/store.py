@@ -117,7 +117,7 @@ _OPEN_COLUMNS = (
     turns.c.log_path,
 )
 OPEN_TURN_OF = Hot(select(*_OPEN_COLUMNS).where(turns.c.agent_id == bindparam("p_agent"), _OPEN))
-OPEN_TURNS = Hot(select(*_OPEN_COLUMNS).where(_OPEN).order_by(turns.c.id))
+OPEN_TURNS = Hot(select(*_OPEN_COLUMNS).where(_OPEN))  # with an ORDER BY all turns would be read
 _prompt = Hot(
     update(turns)
     .where(turns.c.id == bindparam("p_id"), turns.c.epoch == bindparam("p_epoch"), _OPEN)
@@ -206,7 +206,7 @@ def set_cause(c: Connection, turn: TurnId, agent: AgentName, cause: Cause) -> No
 
 def open_turns(c: Connection) -> list[OpenTurn]:
     """Every turn that has not ended, oldest first."""
-    return [_open_turn(row) for row in OPEN_TURNS.all(c)]
+    return sorted((_open_turn(row) for row in OPEN_TURNS.all(c)), key=lambda turn: turn.id)
 
 
 def open_turn_of(c: Connection, agent: AgentId) -> OpenTurn | None:
