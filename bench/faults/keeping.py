@@ -15,7 +15,8 @@ from bench.faults.campaign import CampaignResult
 from melipona.boxes.programs import find_bwrap
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "bench/results/faults"
+RESULTS = ROOT / "bench/results"
+FOLDER = RESULTS / "faults"
 
 
 def keep(result: CampaignResult, folder: Path = FOLDER) -> Path:

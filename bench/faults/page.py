@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from bench.faults.campaign import CAMPAIGNS, campaign
-from bench.faults.keeping import ROOT
+from bench.faults.keeping import RESULTS, ROOT
 
-RESULTS = ROOT / "bench/results"
 PAGE = ROOT / "docs/results.md"
 Json = dict[str, Any]
 
@@ -51,9 +50,28 @@ class Documents:
         return cls(
             campaigns={document["campaign"]: document for document in faults},
             figures=[figure for document in others for figure in document.get("figures", [])],
-            tables=[document["table"] for document in others if "table" in document],
+            tables=[
+                _seeded(document) if "bugs" in document else document["table"]
+                for document in others
+                if "bugs" in document or "table" in document
+            ],
             findings=tomllib.loads(findings.read_text()) if findings.exists() else {},
         )
+
+
+def _seeded(document: Json) -> Json:
+    """The score of the mutation gate (`bench.faults.mutations`) as a table."""
+    return {
+        "title": "Seeded bugs: tests of the tests",
+        "summary": f"{document['found']} of {document['of']}",
+        "notes": ["Each is put into the product and must be found by its machine, in the profile that CI runs."],
+        "columns": ["bug", "machine", "breaks", "found", "seconds"],
+        "rows": [
+            [bug["bug"], bug["machine"], bug["breaks"], "yes" if bug["found"] else "**no**", bug.get("seconds", "")]
+            for bug in document["bugs"]
+        ],
+        "command": document["command"],
+    }
 
 
 def page(documents: Documents) -> str:
