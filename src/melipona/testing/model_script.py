@@ -11,6 +11,9 @@ A prompt scripts its turn with a JSON list after the word `STEPS:`; one step ans
                                               steps in a later prompt do not begin to count anew
     {"cut": true}                             the stream breaks in its middle, once
     {"hang": 30}                              no byte for that long, then the connection closes, once
+    {"stall": 30}                             status and headers, then the same, once
+    {"garbage": "sse"}                        200 with nonsense: a stream, `json` that is cut off, `html`, once
+    {"trickle": 1}                            beside any of the others: that many bytes of the stream a second
     {"echo_key": "body"}                      hostile upstream (T14): the key in a body, header, redirect or 401
     {"usage": {"input_tokens": 7}}            beside any of the others: other numbers than `USAGE`
 
@@ -39,7 +42,7 @@ USAGE = {
 ECHO_LIMIT = 500
 _FENCED = re.compile(r"<(mail-[0-9a-f]+)> [^\n]*\n(.*?)\n</\1>", re.DOTALL)
 """A message in a wake prompt."""
-_ONCE = ("status", "cut", "hang")
+_ONCE = ("status", "cut", "hang", "stall", "garbage")
 
 
 def choose(request: Mapping[str, Any], spent: dict[str, int]) -> Step:

@@ -14,6 +14,11 @@ from melipona.testing.model_script import USAGE, Json, Step
 LONGEST_WAIT = 120.0
 """Seconds that no wait of a stub outlasts."""
 
+_GARBAGE = {
+    "sse": b'event: message_start\ndata: {"type": "message_start", "message": [\n\ndata: nonsense\n\nid\n\n',
+    "json": b'{"id": "msg_1", "type": "message", "content": [{"type": "text", "te',
+    "html": b"<html><body>502 Bad Gateway</body></html>",
+}
 _SECRET_HEADERS = frozenset({"x-api-key", "authorization", "cookie"})
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -45,6 +50,7 @@ class StubHandler(BaseHTTPRequestHandler):
     """One connection. A subclass serves more paths by overriding `other`."""
 
     protocol_version = "HTTP/1.1"
+    _rate = 0.0
     stub: StubState
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
@@ -113,6 +119,8 @@ class StubHandler(BaseHTTPRequestHandler):
         elif "hang" in step:
             self.nap(float(step["hang"]))
             self.close_connection, end = True, "hung"
+        elif "stall" in step or "garbage" in step:
+            end = self._nonsense(step)
         elif request.get("stream"):
             end = self._stream(request, step, number)
         else:
@@ -170,6 +178,22 @@ class StubHandler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def _nonsense(self, step: Step) -> str:
+        """An answer that begins as a good one does."""
+        kind = str(step.get("garbage", "sse"))
+        self.send_response(200)
+        self.send_header(
+            "content-type", {"sse": "text/event-stream", "html": "text/html"}.get(kind, "application/json")
+        )
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        if "stall" in step:
+            self.nap(float(step["stall"]))
+            return "stalled"
+        self.wfile.write(_GARBAGE[kind])
+        return "garbage"
+
     def _stream(self, request: Json, step: Step, number: int) -> str:
         message = _message_of(request, step, number)
         self.send_response(200)
@@ -177,6 +201,7 @@ class StubHandler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.close_connection = True
+        self._rate = float(step.get("trickle", 0))
         try:
             return self._events(message, step)
         except OSError:
@@ -205,8 +230,17 @@ class StubHandler(BaseHTTPRequestHandler):
         self._event("content_block_delta", index=index, delta=delta)
 
     def _event(self, kind: str, **data: Any) -> None:
-        self.wfile.write(f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n".encode())
-        self.wfile.flush()
+        whole = f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n".encode()
+        if not self._rate:
+            self.wfile.write(whole)
+            return self.wfile.flush()
+        for at in range(len(whole)):
+            if self.stub.stopping.is_set():
+                return None
+            self.wfile.write(whole[at : at + 1])
+            self.wfile.flush()
+            self.nap(1 / self._rate)
+        return None
 
 
 def _message_of(request: Json, step: Step, number: int) -> Json:

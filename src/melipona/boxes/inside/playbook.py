@@ -325,8 +325,9 @@ def drain(fd, kept):
 class Exchange:
     """One request to the gate and its answer."""
 
-    def __init__(self, source, gate, timeout):
-        self.source, self.until = source, time.monotonic() + timeout
+    def __init__(self, source, gate, timeout, late="failed"):
+        """`late` is how a turn ends whose step waited for longer than `timeout`."""
+        self.source, self.until, self.late = source, time.monotonic() + timeout, late
         self.host, _, port = gate.rpartition(":")
         self.status, self.headers = 0, {}
         self._got = bytearray()
@@ -402,7 +403,7 @@ class Exchange:
     def _wait(self, **fds):
         left = self.until - time.monotonic()
         if left <= 0:
-            raise StepFailed("the gate did not answer in time")
+            raise StepFailed("the gate did not answer in time", self.late)
         self.source.wait(seconds=left, **fds)
 
     @staticmethod
@@ -711,7 +712,7 @@ class Player:
 
     def ask_model(self, content, step):
         """One model request; its text, said as it comes. None if it was refused and may fail."""
-        exchange = Exchange(self.source, self.launch["gate"], step.get("timeout", STEP_TIMEOUT))
+        exchange = Exchange(self.source, self.launch["gate"], step.get("timeout", STEP_TIMEOUT), late="upstream")
         try:
             headers = {"x-api-key": "placeholder-the-gate-adds-the-key", "anthropic-version": "2023-06-01"}
             exchange.send("/model/anthropic/v1/messages", headers, content)
@@ -721,6 +722,8 @@ class Player:
                 text, usage = self.streamed(exchange)
             else:
                 answer = json_object(b"".join(exchange.body()))
+                if not answer:
+                    raise Broken("the model's answer is no JSON")
                 text = "".join(block.get("text", "") for block in answer.get("content") or [])
                 usage = answer.get("usage") or {}
         finally:
