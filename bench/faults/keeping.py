@@ -20,7 +20,10 @@ FOLDER = RESULTS / "faults"
 
 
 def keep(result: CampaignResult, folder: Path = FOLDER) -> Path:
-    """Write a result down; the newest of a campaign replaces the one before. Where it lies."""
+    """Write a result down; the newest of a campaign replaces the one before. Where it lies.
+
+    The machine's load of the last quarter of an hour is kept too: times that were measured beside other work are slow.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.campaign}.json"
     document = {**result.as_json(), "machine": machine(), "at": datetime.now(UTC).strftime("%Y-%m-%d")}
@@ -38,6 +41,7 @@ def machine() -> dict[str, Any]:
         "git": _said("git", "--version").removeprefix("git version "),
         "bubblewrap": _said(str(find_bwrap(os.environ)), "--version").removeprefix("bubblewrap "),
         "root": os.geteuid() == 0,
+        "load": round(os.getloadavg()[2], 1),
         "commit": _said("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"),
     }
 

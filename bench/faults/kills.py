@@ -39,8 +39,8 @@ KINDS = {"engine": 9, "boxd": 5, "box": 3, "daemon": 4, "daemon and box": 1}
 """What is killed, and how often. With the last, a box dies while no daemon is there to see it."""
 GAP, LONG_GAP = 0.2, 1.0
 """Seconds from one kill to the next, at most, in CI and by hand, where more work is to be done between two kills."""
-QUIET_SECONDS = 120.0
-NOBODY_SECONDS = 30.0
+QUIET_SECONDS = 300.0
+NOBODY_SECONDS = 60.0
 CONFIG = f"""
 [mail]
 attempts = {ATTEMPTS}
@@ -61,7 +61,7 @@ orphan_busy = 120
 orphan_idle = 120
 """
 CHECKED = (*checker.STORE_ALONE, "I-10", "I-11", "I-12", "I-19", *checker.NOTHING_LEFT)
-RECOVERED_SECONDS = 60.0
+RECOVERED_SECONDS = 120.0
 """I-11 is broken when a hive needs longer; how long it took is measured."""
 
 

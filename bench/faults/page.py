@@ -267,7 +267,8 @@ def _limits(goal: Json) -> str:
 
 def _ground(documents: Documents) -> Iterator[str]:
     yield "## Where it ran\n"
-    names = ("kernel", "bubblewrap", "git", "sqlite", "python", "cores", "root", "commit")
+    yield "The load is that of the whole machine at the end: above the number of cores, times are those of a busy one.\n"
+    names = ("kernel", "bubblewrap", "git", "sqlite", "python", "cores", "load", "root", "commit")
     rows = [
         (name, document["at"], *(str(document["machine"].get(field, "")) for field in names))
         for name, document in documents.campaigns.items()
