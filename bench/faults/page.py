@@ -267,7 +267,7 @@ def _limits(goal: Json) -> str:
 
 def _ground(documents: Documents) -> Iterator[str]:
     yield "## Where it ran\n"
-    yield "The load is that of the whole machine at the end: above the number of cores, times are those of a busy one.\n"
+    yield "The load is that of the whole machine: above the number of cores, times are those of a busy one.\n"
     names = ("kernel", "bubblewrap", "git", "sqlite", "python", "cores", "load", "root", "commit")
     rows = [
         (name, document["at"], *(str(document["machine"].get(field, "")) for field in names))
