@@ -66,10 +66,13 @@ from melipona.store.jumps import ClockWatch
 from melipona.store.retention import Retention
 from melipona.store.seals import Sealer
 from melipona.store.space import Space, short_of_room
+from melipona.terminals.service import Terminals
 from melipona.tool import Tool
+from melipona.turns import box_rows
 from melipona.turns.adopt import Adoption
 from melipona.turns.agent_facts import Limits, Process
 from melipona.turns.keeper import Keeper
+from melipona.turns.kept import KeptEngines
 from melipona.turns.loop import Turns, slot_cap
 from melipona.turns.model import STOPPED
 from melipona.turns.parts import RunnerParts
@@ -150,6 +153,7 @@ class Daemon:
             parts = self._runner_parts(stations)
             self.turns = Turns(parts, self.slots, self.budgets, host=self.host)
             self.keeper = Keeper(self.store, self.agents, stations, self.turns, self.folders, self.settings, self.clock)
+            self.terminals = Terminals(self.store, self.operations, stations, self.settings, self.clock, tasks)
             await self.mail.begin()
             await tasks.start(serve_api, self._services(listeners, driver), listeners)
             self.gate = Gate(
@@ -168,6 +172,7 @@ class Daemon:
             await adoption.run(tasks)
             await fault("daemon.adoption.after_run")
             self._start_loops(tasks)
+            tasks.start_soon(self._sweep_trees, driver, name="trees")
             self.is_ready = True
             gc.freeze()
             self.gate.warm()
@@ -184,6 +189,14 @@ class Daemon:
     def _start_loops(self, tasks: TaskGroup) -> None:
         tasks.start_soon(self.turns.run, tasks, name="turns")
         tasks.start_soon(self.keeper.run, tasks, name="keeper")
+        kept = KeptEngines(
+            self.store,
+            self.stations,
+            host=self.host,
+            most_bytes=self.settings.turns.kept_bytes,
+            look=self.turns.look,
+        )
+        tasks.start_soon(kept.run, name="kept engines")
         tasks.start_soon(self.sealer.run, name="sealer")
         tasks.start_soon(ClockWatch(self.store).run, name="clock")
         tasks.start_soon(Retention(self.store, self.mail, self.settings, self.data).run, name="retention")
@@ -193,6 +206,17 @@ class Daemon:
 
     def _tell_operator(self, c: Any, text: str) -> None:
         self.mail.notice(c, OPERATOR, text)
+
+    async def _sweep_trees(self, driver: BubblewrapBoxDriver) -> None:
+        """Once: remove the read-only trees of older versions that no living box sees any more."""
+        rows = await self.store.read(box_rows.live_boxes, self.host)
+        try:
+            removed = await driver.sweep_trees([row.handle for row in rows])
+        except MeliponaError as error:
+            log.warning("trees of older versions are still there", error=error.message)
+            return
+        if removed:
+            log.info("removed trees of older versions", trees=removed)
 
     async def _until_asked(self, tasks: TaskGroup) -> None:
         broken = asyncio.create_task(self.store.broken.wait())
@@ -299,6 +323,7 @@ class Daemon:
             turns=self.turns,
             facts=Facts(cap=self.slots.cap, limits=self._limits, process=self._processes),
             files=Files(self.folders),
+            terminals=self.terminals,
             data=self.data,
             version=__version__,
             pid=os.getpid(),

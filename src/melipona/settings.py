@@ -72,6 +72,11 @@ class TurnSettings(Section):
     interrupt_grace: Seconds = Field(default=30, description="From interrupt to kill.")
     adopt: Seconds = Field(default=30, description="How long a restarted daemon waits for a living box to dial in.")
     engine_idle: Seconds = Field(default=300, description="An idle engine is stopped after this.")
+    kept_bytes: Count = Field(
+        default=0,
+        description="Memory of all boxes whose engines idle; past it those idle longest are stopped first; 0 = a "
+        "quarter of the machine's.",
+    )
     rate_limit: Seconds = Field(default=300, description="Pause after a rate limit that names no time.")
     log_bytes: Count = Field(default=50 << 20, description="Most of a turn's log that is kept.")
     output_bytes: Count = Field(

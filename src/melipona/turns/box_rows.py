@@ -93,6 +93,17 @@ def live_boxes(c: Connection, host: str) -> list[BoxRow]:
     ]
 
 
+def idle_programs(c: Connection, host: str) -> list[Program]:
+    """Engine programs of this host that idle, the longest idle first."""
+    query = (
+        select(programs)
+        .join(boxes, programs.c.box_id == boxes.c.id)
+        .where(programs.c.state != literal_column("'ended'"), programs.c.wake_at.is_not(None), boxes.c.host == host)
+        .order_by(programs.c.wake_at)
+    )
+    return [program_of(row) for row in c.execute(query).mappings()]
+
+
 def due_idle(c: Connection, host: str) -> tuple[list[Program], list[BoxRow]]:
     """Engine programs and boxes whose idle time is over and whose agent has no open turn."""
     at = now(c)

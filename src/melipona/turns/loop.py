@@ -194,6 +194,10 @@ class Turns:
             agents = list(self._runners)
         await asyncio.gather(*(self.end_now(agent, ending) for agent in agents))
 
+    def look(self) -> None:
+        """Look at the rows now: something is due that no event tells of."""
+        self._wake.set()
+
     def tool_in_flight(self, agent: AgentId) -> str | None:
         """The tool that the agent's engine said it began and has not ended."""
         runner = self._runners.get(agent)

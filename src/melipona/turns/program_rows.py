@@ -26,6 +26,9 @@ LINES_FROM = Hot(
     select(outbox.c.seq, outbox.c.line).where(_lines_of, outbox.c.seq >= bindparam("p_seq")).order_by(outbox.c.seq)
 )
 _forget = Hot(delete(outbox).where(_lines_of, outbox.c.seq < bindparam("p_seq")))
+_end_idle = Hot(
+    update(programs).where(_of_id, programs.c.wake_at > bindparam("p_at")).values(wake_at=bindparam("p_at"))
+)
 _wake = Hot(update(programs).where(_of_id).values(wake_at=bindparam("p_at")))
 LIVE = Hot(
     select(programs.c.id, programs.c.box_id, programs.c.agent_id, programs.c.detail, programs.c.wake_at).where(
@@ -123,3 +126,8 @@ def forget_lines(c: Connection, program: ProgramId, below: int) -> None:
 def set_program_wake(c: Connection, program: ProgramId, at: Micros | None) -> None:
     """When an idle engine is to be stopped."""
     _wake.run(c, p_id=program, p_at=at)
+
+
+def end_idle_time(c: Connection, program: ProgramId, at: Micros) -> None:
+    """An engine that idles is to be stopped now; one that does not idle is left as it is."""
+    _end_idle.run(c, p_id=program, p_at=at)
