@@ -634,8 +634,10 @@ class Program:
             self.loop.after(0, self._drain)
 
     def close(self) -> None:
-        """Kill the group and let everything go."""
+        """Kill the group, of a terminal the session, and let everything go."""
         self.signal(9)
+        if self.terminal and self.code is None:
+            _end_session(self.pid)
         self._close_in()
         self._close_err()
         if self._out >= 0:
