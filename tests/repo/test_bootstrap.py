@@ -20,7 +20,7 @@ def clone(tmp_path: Path) -> Path:
     """A clone with a blank in its path, whose environment is a stand-in that is up to date."""
     root = tmp_path / "my clone"
     (root / "scripts").mkdir(parents=True)
-    for name in ("mel", "test", "scripts/bootstrap.sh", "pyproject.toml", *LOCKS):
+    for name in ("mel", "test", "scripts/bootstrap.sh", "scripts/page.sh", "pyproject.toml", *LOCKS):
         shutil.copy2(ROOT / name, root / name)
     (root / ".venv/bin").mkdir(parents=True)
     _script(root / ".venv/bin/python", "exit 0")
@@ -207,3 +207,48 @@ def test_a_clone_that_cannot_be_written_says_so(clone: Path) -> None:
         clone.chmod(0o755)
     assert done.returncode == 1
     assert "cannot be written" in done.stderr
+
+
+@pytest.fixture
+def paged(clone: Path) -> Path:
+    """The clone with a page to build, an npm that says what it is asked, and a Node that is new enough."""
+    (clone / "web/node_modules").mkdir(parents=True)
+    (clone / "web/package-lock.json").write_text("{}")
+    (clone / "src/melipona/api").mkdir(parents=True)
+    _script(clone / "tools/node", "exit 0")
+    _script(clone / "tools/npm", 'echo "$*" >>../npm.log; [ "$1" = ci ] || mkdir -p ../src/melipona/api/page')
+    return clone
+
+
+def _up(root: Path) -> list[str]:
+    done = _run(root, "up", PATH=f"{root}/tools:/usr/bin:/bin")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "mel: up")
+    return done.stderr.splitlines()
+
+
+def test_a_clone_builds_the_page_once_and_again_when_it_changed(paged: Path) -> None:
+    """With the packages of the build alone; a command that serves no page builds none."""
+    assert _run(paged, "status", PATH=f"{paged}/tools:/usr/bin:/bin").stderr == ""
+    assert "building the page" in _up(paged)[0]
+    assert _up(paged) == []
+    (paged / "web/index.html").write_text("new")
+    assert "building the page" in _up(paged)[0]
+    asked = (paged / "npm.log").read_text().splitlines()
+    assert [line for line in asked if "build" in line] == ["run --silent build"] * 2
+    assert all("--omit=dev" in line for line in asked if line.startswith("ci"))
+
+
+def test_without_node_one_line_says_that_there_is_no_page(paged: Path) -> None:
+    _script(paged / "tools/node", "exit 1")
+    said = _up(paged)
+    assert len(said) == 1
+    assert "needs Node 20.19" in said[0]
+    assert not (paged / "npm.log").exists()
+
+
+def test_a_build_that_fails_keeps_nothing_from_running(paged: Path) -> None:
+    _script(paged / "tools/npm", "echo no network >&2; exit 1")
+    said = _up(paged)
+    assert "could not be built" in said[-1]
+    assert "no network" in (paged / ".mel/page.log").read_text()
+    assert not (paged / "src/melipona/api/page/.melipona").exists()

@@ -21,7 +21,7 @@ from melipona.api.live import Broadcaster, Client
 from melipona.api.roster import Roster
 from melipona.api.services import Services
 from melipona.store.engine import Event
-from melipona.views.hive import Place, snapshot
+from melipona.views.hive import Place, StateView, snapshot
 
 SOONEST_SECONDS = 0.1
 """Between two looks."""
@@ -30,7 +30,7 @@ SHARE = 20
 BUSY_SECONDS = 1.0
 """The next look while a turn runs: which tool is in flight is no event."""
 QUIET_SECONDS = 10.0
-HIVE_KEYS = ("mail", "turns", "operations", "spent")
+HIVE_KEYS = ("mail", "turns", "operations", "spent", "checked")
 
 
 @dataclass(slots=True)
@@ -122,8 +122,15 @@ class Board:
     def _look(self, c: Connection) -> _Look:
         view = snapshot(c, self.place(), self.roster.statuses)
         agents = {agent["name"]: _encoded(agent) for agent in view["agents"]}
-        hive = _encoded({key: view[key] for key in HIVE_KEYS})
+        hive = _encoded(rest_of(view))
         return _Look(view["event"], agents, hive, busy=view["turns"] > 0)
+
+
+def rest_of(view: StateView) -> dict[str, Any]:
+    """What is pushed of a snapshot besides its agents. How many bytes are free changes all the time and is left out."""
+    disk = view["disk"]
+    level = None if disk is None else {"level": disk["level"], "detail": disk["detail"]}
+    return {key: view[key] for key in HIVE_KEYS} | {"disk": level}
 
 
 def _message(event: int, agents: dict[str, _Row], hive: str | None) -> bytes:

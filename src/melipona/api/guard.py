@@ -8,6 +8,7 @@ refused. Fails closed: what is not plainly right is answered here, and no route 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal
 
@@ -30,10 +31,12 @@ Transport = Literal["socket", "tcp"]
 BODY_LIMIT = 1 << 20
 BODY_SECONDS = 30
 SAFE = frozenset({"GET", "HEAD"})
-OPEN_PATHS = frozenset({"/", "/login", "/healthz", "/readyz", "/api/v1/login"})
-"""What a stranger may ask for: pages without data, the login itself, whether the daemon lives."""
+PAGES = frozenset({"/", "/login", "/messages", "/costs", "/audit", "/health", "/settings", "/ui"})
+"""Addresses of the page, which holds no data; `AGENT_PAGE` is the other one."""
+AGENT_PAGE = re.compile(r"/agents/[a-z0-9-]{1,32}")
+OPEN_PATHS = PAGES | {"/healthz", "/readyz", "/api/v1/login"}
+"""What a stranger may ask for: the page, the login itself, whether the daemon lives."""
 OPEN_PREFIX = "/assets/"
-PAGES = frozenset({"/", "/login"})
 
 
 class _No(Exception):
@@ -102,7 +105,7 @@ class Guard:
         cookie = headers.cookie(self._cookie)
         principal = await self._session(cookie) if cookie else None
         path = scope["path"]
-        if principal is None and path not in OPEN_PATHS and not path.startswith(OPEN_PREFIX):
+        if principal is None and not _is_open(path):
             raise _No(401, "no_session", "no session, or it has ended", "run `mel login` and open the link it prints")
         return principal
 
@@ -131,9 +134,17 @@ def _streams(path: str) -> bool:
     return path == "/api/v1/events" or path.endswith("/stream")
 
 
+def _is_page(path: str) -> bool:
+    return path in PAGES or AGENT_PAGE.fullmatch(path) is not None
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or _is_page(path)
+
+
 def _opens_page(scope: Scope, headers: _Headers) -> bool:
     """Somebody followed a link to one of our pages, which hold no data."""
-    return scope["path"] in PAGES and headers.one("sec-fetch-mode") == "navigate"
+    return _is_page(scope["path"]) and headers.one("sec-fetch-mode") == "navigate"
 
 
 async def _body(scope: Scope, headers: _Headers, receive: Receive) -> Receive:

@@ -84,8 +84,8 @@ def _events(router: APIRouter, services: Services, broadcaster: Broadcaster, boa
         """Events as they happen. `event: reset` means: fetch the snapshot again (D-33).
 
         With `rows` there is `event: rows` between them: `{"event", "agents", "gone", "hive"}`: whole rows of the
-        snapshot that changed, names of agents that are no more, and the snapshot's `mail`, `turns`, `operations` and
-        `spent`, or null when they did not change.
+        snapshot that changed, names of agents that are no more, and the snapshot's `mail`, `turns`, `operations`,
+        `spent`, `checked` and `disk` (its level and detail), or null when they did not change.
         """
         known = last_event or after
         told = board if rows else None

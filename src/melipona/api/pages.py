@@ -1,54 +1,95 @@
-"""The two plain pages that stand until the dashboard does: login, and the hive at a glance. They hold no data.
+"""The dashboard's files: one page for every address of it, and what that loads. They hold no data.
 
-No inline script or style (CSP); everything foreign is put in as text nodes by `hive.js`.
+`web/` is built into `page/` beside this module; a wheel carries it, a clone builds it when Node is there. Without it a
+plain page says what to do. Names of built files hold a hash of their content, so browsers may keep them for ever.
+No inline script or style (CSP).
 """
 
 from __future__ import annotations
 
+import mimetypes
+from dataclasses import dataclass
 from importlib import resources
-from types import MappingProxyType
+from importlib.resources.abc import Traversable
+from typing import Annotated
 
-from fastapi import APIRouter
-from starlette.responses import Response
+from fastapi import APIRouter, Header
+from starlette.responses import JSONResponse, Response
 
 from melipona.api.auth import Logins
+from melipona.api.guard import PAGES
 from melipona.api.login_routes import BEFORE_LIFE, before_name, set_cookie
-from melipona.errors import NotFound
 
-_ASSETS = MappingProxyType(
-    {
-        "hive.css": "text/css; charset=utf-8",
-        "hive.js": "text/javascript; charset=utf-8",
-        "login.js": "text/javascript; charset=utf-8",
-        "mark.svg": "image/svg+xml",
-    }
-)
+FOR_EVER = "public, max-age=31536000, immutable"
+HTML = "text/html; charset=utf-8"
+TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+PACKED = ".gz"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The page and its files, by name. They are read when they are asked for first: most are asked for never."""
+
+    index: bytes
+    files: dict[str, Traversable]
+    packed: dict[str, Traversable]
+    """The same files compressed, by the name of the plain one."""
+
+    @classmethod
+    def find(cls) -> Page:
+        """What was built; without it the page that says so."""
+        here = resources.files("melipona.api")
+        plain = {"mark.svg": here / "assets" / "mark.svg"}
+        built = here / "page"
+        if not (built / "index.html").is_file():
+            return cls((here / "assets" / "missing.html").read_bytes(), plain, {})
+        made = {entry.name: entry for entry in (built / "assets").iterdir()}
+        packed = {name.removesuffix(PACKED): entry for name, entry in made.items() if name.endswith(PACKED)}
+        files = {name: entry for name, entry in made.items() if not name.endswith(PACKED)}
+        return cls((built / "index.html").read_bytes(), plain | files, packed)
+
+    def answer(self, name: str, encodings: str) -> Response | None:
+        """A file as a response, None when there is none of that name."""
+        if name not in self.files:
+            return None
+        headers = {"Cache-Control": FOR_EVER if name != "mark.svg" else "no-store", "Vary": "Accept-Encoding"}
+        entry = self.files[name]
+        if name in self.packed and "gzip" in encodings:
+            entry, headers["Content-Encoding"] = self.packed[name], "gzip"
+        return Response(entry.read_bytes(), media_type=_type(name), headers=headers)
+
+
+def _type(name: str) -> str:
+    suffix = name[name.rfind(".") :]
+    return TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 def page_routes(logins: Logins, port: int) -> APIRouter:
-    """The pages and what they load."""
+    """The page and what it loads."""
     router = APIRouter(include_in_schema=False)
-    files = {name: (resources.files("melipona.api") / "assets" / name).read_bytes() for name in _ASSETS}
-    pages = {name: (resources.files("melipona.api") / "assets" / name).read_bytes() for name in _PAGES}
+    page = Page.find()
 
-    @router.get("/")
-    async def hive() -> Response:
-        return Response(pages["hive.html"], media_type="text/html; charset=utf-8")
+    async def index() -> Response:
+        return Response(page.index, media_type=HTML)
+
+    for path in sorted(PAGES - {"/login"}):
+        router.add_api_route(path, index, methods=["GET"])
+
+    @router.get("/agents/{name}")
+    async def agent(name: str) -> Response:
+        del name  # the page itself reads its address
+        return await index()
 
     @router.get("/login")
     async def login() -> Response:
-        response = Response(pages["login.html"], media_type="text/html; charset=utf-8")
+        response = await index()
         set_cookie(response, before_name(port), logins.before_login(), BEFORE_LIFE)
         return response
 
     @router.get("/assets/{name}")
-    async def asset(name: str) -> Response:
-        if name not in files:
-            raise NotFound("there is no such file")
-        return Response(files[name], media_type=_ASSETS[name])
+    async def asset(name: str, accept_encoding: Annotated[str, Header()] = "") -> Response:
+        found = page.answer(name, accept_encoding)
+        return found or JSONResponse({"detail": "there is no such file"}, 404, {"Cache-Control": "no-store"})
 
-    del hive, login, asset
+    del agent, login, asset
     return router
-
-
-_PAGES = ("hive.html", "login.html")

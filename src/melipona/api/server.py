@@ -13,10 +13,11 @@ from typing import Any, cast
 import anyio
 import uvicorn
 from anyio.abc import TaskStatus
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from melipona.api.app import Api, make_api
+from melipona.api.guard import OPEN_PREFIX
 from melipona.api.listen import Listeners
 from melipona.api.peers import OUTSIDE, check_peer
 from melipona.api.problems import MEDIA_TYPE, problem_response
@@ -50,6 +51,10 @@ class Connection(HttpToolsProtocol):
         if not self.url.startswith(b"/"):
             raise ValueError("only paths are served: an absolute address would name a second host (T15)")
         super().on_headers_complete()
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and self.scope["path"].startswith(OPEN_PREFIX):
+            # Files of the page are the one thing that browsers may keep: those answers say themselves how long.
+            cycle.default_headers = [pair for pair in HEADERS if pair[0] != b"cache-control"]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()

@@ -1,0 +1,121 @@
+// Every address of the page. All that is selected, filtered or opened stands in it; views draw what it says.
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+} from "@tanstack/react-router";
+import { Agent } from "~/features/agents/agent";
+import { Swarm } from "~/features/swarm/swarm";
+import { Failed, Lost } from "./failed";
+import { Frame } from "./frame";
+import { number, oneOf, type Raw, sparse, text } from "./search";
+
+const root = createRootRoute({ component: Outlet, notFoundComponent: Lost });
+
+const login = createRoute({
+  getParentRoute: () => root,
+  path: "/login",
+  component: lazyRouteComponent(() => import("~/features/login/login"), "Login"),
+});
+
+const frame = createRoute({
+  getParentRoute: () => root,
+  id: "frame",
+  component: Frame,
+  notFoundComponent: Lost,
+  validateSearch: (raw: Raw) => sparse({ why: text(raw, "why"), new: oneOf(raw, "new", ["agent"]) }),
+});
+
+export const SORTS = ["need", "name", "model", "context", "cost", "since"] as const;
+export const GROUPS = ["state", "engine", "role", "model"] as const;
+
+const swarm = createRoute({
+  getParentRoute: () => frame,
+  path: "/",
+  component: Swarm,
+  validateSearch: (raw: Raw) =>
+    sparse({
+      q: text(raw, "q"),
+      state: text(raw, "state"),
+      sort: oneOf(raw, "sort", SORTS),
+      group: oneOf(raw, "group", GROUPS),
+      at: text(raw, "at"),
+    }),
+});
+
+export const TABS = ["conversation", "turns", "mail", "settings"] as const;
+export type Tab = (typeof TABS)[number];
+
+const agent = createRoute({
+  getParentRoute: () => frame,
+  path: "/agents/$name",
+  component: Agent,
+  validateSearch: (raw: Raw) => sparse({ tab: oneOf(raw, "tab", TABS), turn: number(raw, "turn") }),
+});
+
+const messages = createRoute({
+  getParentRoute: () => frame,
+  path: "/messages",
+  component: lazyRouteComponent(() => import("~/features/messages/messages"), "Messages"),
+  validateSearch: (raw: Raw) =>
+    sparse({
+      q: text(raw, "q"),
+      agent: text(raw, "agent"),
+      state: oneOf(raw, "state", ["waiting", "leased", "handled", "parked"]),
+      thread: number(raw, "thread"),
+      as: oneOf(raw, "as", ["sequence"]),
+      m: number(raw, "m"),
+    }),
+});
+
+const costs = createRoute({
+  getParentRoute: () => frame,
+  path: "/costs",
+  component: lazyRouteComponent(() => import("~/features/costs/costs"), "CostsView"),
+  validateSearch: (raw: Raw) => sparse({ days: number(raw, "days"), by: oneOf(raw, "by", ["agent"]) }),
+});
+
+const audit = createRoute({
+  getParentRoute: () => frame,
+  path: "/audit",
+  component: lazyRouteComponent(() => import("~/features/audit/audit"), "Audit"),
+  validateSearch: (raw: Raw) =>
+    sparse({ agent: text(raw, "agent"), kind: text(raw, "kind"), e: number(raw, "e") }),
+});
+
+const health = createRoute({
+  getParentRoute: () => frame,
+  path: "/health",
+  component: lazyRouteComponent(() => import("~/features/health/health"), "HealthView"),
+});
+
+const settings = createRoute({
+  getParentRoute: () => frame,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("~/features/settings/settings"), "SettingsPage"),
+  validateSearch: (raw: Raw) => sparse({ q: text(raw, "q") }),
+});
+
+const parts = createRoute({
+  getParentRoute: () => frame,
+  path: "/ui",
+  component: lazyRouteComponent(() => import("~/ui/parts"), "Parts"),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([
+    login,
+    frame.addChildren([swarm, agent, messages, costs, audit, health, settings, parts]),
+  ]),
+  defaultErrorComponent: Failed,
+  defaultPreload: "intent",
+  scrollRestoration: false, // it would write an inline script
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

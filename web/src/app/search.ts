@@ -1,0 +1,25 @@
+// What an address may say after `?`: read leniently, because anybody can type one (LE-15), and written sparsely.
+
+export type Raw = Record<string, unknown>;
+
+export function text(raw: Raw, key: string): string | undefined {
+  const value = raw[key];
+  if (typeof value === "number") return String(value);
+  return typeof value === "string" && value !== "" ? value.slice(0, 500) : undefined;
+}
+
+export function number(raw: Raw, key: string): number | undefined {
+  const value = Number(raw[key]);
+  return Number.isSafeInteger(value) && value > 0 ? value : undefined;
+}
+
+export function oneOf<const T extends string>(raw: Raw, key: string, allowed: readonly T[]): T | undefined {
+  return allowed.find((each) => each === raw[key]);
+}
+
+/** Without what is undefined, so that it does not stand in the address. */
+export function sparse<T extends Record<string, unknown>>(
+  search: T,
+): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(search).filter(([, value]) => value !== undefined)) as never;
+}

@@ -1,0 +1,126 @@
+import { useNavigate } from "@tanstack/react-router";
+import { type ReactElement, type ReactNode, useState } from "react";
+import type { Agent } from "~/api/client";
+import { Confirm } from "~/ui/dialog";
+import { Menu, type MenuItem } from "~/ui/menu";
+import { act, possible, type Verb } from "./actions";
+
+type Asked = "restart" | "destroy" | "purge" | null;
+
+interface Props {
+  agent: Agent;
+  trigger: ReactElement;
+  /** Runs what needs no question. */
+  run: (verb: Verb) => void;
+  /** Leave the agent's page after it is gone. */
+  leave?: boolean;
+}
+
+/** Everything one can do to an agent, and the questions before what cannot be taken back. */
+export function AgentMenu({ agent, trigger, run, leave }: Props): ReactNode {
+  const [asked, setAsked] = useState<Asked>(null);
+  const navigate = useNavigate();
+  const can = possible(agent);
+  const { name } = agent;
+  const whyItem: MenuItem = {
+    label: `Why is it ${agent.state.replaceAll("_", " ")}`,
+    icon: "why",
+    act: () => void navigate({ to: ".", search: (before: object) => ({ ...before, why: name }) }),
+  };
+  const verb = (label: string, icon: MenuItem["icon"] & string, which: Verb): MenuItem => ({
+    label,
+    icon,
+    disabled: !can.has(which),
+    act: () => run(which),
+  });
+  const ask = (label: string, which: Exclude<Asked, null>): MenuItem => ({
+    label,
+    danger: which !== "restart",
+    icon: which === "restart" ? "restart" : "close",
+    disabled: !can.has(which),
+    act: () => setAsked(which),
+  });
+  const items: (MenuItem | null)[] = [
+    whyItem,
+    null,
+    can.has("resume") ? verb("Resume", "play", "resume") : verb("Pause", "pause", "pause"),
+    verb("Interrupt the turn", "hand", "interrupt"),
+    null,
+    agent.wish === "stopped" || can.has("start")
+      ? verb("Start", "play", "start")
+      : verb("Stop", "stop", "stop"),
+    ask("Restart", "restart"),
+    null,
+    ask("Destroy", "destroy"),
+    ask("Purge", "purge"),
+  ];
+  const done = async (which: Exclude<Asked, null>): Promise<void> => {
+    await act(which, name);
+    if (leave && which !== "restart") await navigate({ to: "/", search: {} });
+  };
+  return (
+    <>
+      <Menu trigger={trigger} items={items} />
+      <Confirm
+        open={asked === "restart"}
+        onClose={() => setAsked(null)}
+        title={`Restart ${name}`}
+        verb={`Restart ${name}`}
+        act={() => done("restart")}
+      >
+        <p>
+          Its turn and its box end; a new box begins with the next message. Its files, its session and its
+          mail stay.
+        </p>
+      </Confirm>
+      <Confirm
+        open={asked === "destroy"}
+        onClose={() => setAsked(null)}
+        title={`Destroy ${name}`}
+        verb={`Destroy ${name}`}
+        act={() => done("destroy")}
+      >
+        <p>
+          Its turn and its box end and it gets no more mail. Its files are kept until you purge them; an agent
+          of the same name takes them over.
+        </p>
+      </Confirm>
+      <PurgeDialog
+        name={name}
+        open={asked === "purge"}
+        onClose={() => setAsked(null)}
+        act={() => done("purge")}
+      />
+    </>
+  );
+}
+
+/** Purging has words of its own and has to be typed (DB-15). */
+export function PurgeDialog({
+  name,
+  open,
+  onClose,
+  act: run,
+}: {
+  name: string;
+  open: boolean;
+  onClose: () => void;
+  act: () => Promise<void>;
+}): ReactNode {
+  return (
+    <Confirm
+      open={open}
+      onClose={onClose}
+      title={`Purge ${name}`}
+      verb={`Purge ${name} and its files`}
+      typed={name}
+      act={run}
+    >
+      <p>
+        This deletes everything that belongs to <b>{name}</b>: its work folder, its notes, its home and its
+        engine's sessions.
+      </p>
+      <p className="font-medium text-danger">Nothing of it can be brought back, unless a backup holds it.</p>
+    </Confirm>
+  );
+}

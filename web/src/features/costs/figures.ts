@@ -1,0 +1,74 @@
+// Sums over the rows of /costs: pure.
+import type { Cost, Costs } from "~/api/client";
+
+export interface Sum {
+  readonly name: string;
+  readonly usd: number;
+  readonly calls: number;
+  /** Tokens that the model read anew: what was never in its cache, and what was put there. */
+  readonly fresh: number;
+  /** Tokens read again from the cache: a bloated context shows here. */
+  readonly again: number;
+  readonly output: number;
+  readonly estimated: number;
+}
+
+export function sums(rows: readonly Cost[], by: (row: Cost) => string): Sum[] {
+  const found = new Map<string, Sum>();
+  for (const row of rows) {
+    const name = by(row);
+    const so = found.get(name) ?? { name, usd: 0, calls: 0, fresh: 0, again: 0, output: 0, estimated: 0 };
+    found.set(name, {
+      name,
+      usd: so.usd + row.usd,
+      calls: so.calls + row.calls,
+      fresh: so.fresh + row.input + row.cache_creation,
+      again: so.again + row.cache_read,
+      output: so.output + row.output,
+      estimated: so.estimated + row.estimated,
+    });
+  }
+  return [...found.values()].sort((a, b) => b.usd - a.usd || (a.name < b.name ? -1 : 1));
+}
+
+/** Of what was read, how much came from the cache; null when nothing was read. */
+export function cacheShare(sum: Pick<Sum, "fresh" | "again">): number | null {
+  const all = sum.fresh + sum.again;
+  return all === 0 ? null : sum.again / all;
+}
+
+/** What the day will have cost if it goes on like the last hour. */
+export function forecast(costs: Costs): number {
+  const hours = Math.max(0, (Date.parse(costs.day_ends_at) - Date.parse(costs.at)) / 3_600_000);
+  return costs.usd + costs.last_hour_usd * hours;
+}
+
+/** Every day from `since` to `day`, oldest first, also those on which nothing was spent. */
+export function days(since: string, day: string): string[] {
+  const found: string[] = [];
+  const end = Date.parse(`${day}T00:00:00Z`);
+  for (let at = Date.parse(`${since}T00:00:00Z`); at <= end && found.length < 400; at += 86_400_000)
+    found.push(new Date(at).toISOString().slice(0, 10));
+  return found;
+}
+
+/** Stacked amounts for a chart: for each name, the top of its band on each day. The first name is the lowest band. */
+export function stacked(
+  rows: readonly Cost[],
+  by: (row: Cost) => string,
+  names: readonly string[],
+  on: readonly string[],
+): number[][] {
+  const amount = new Map<string, number>();
+  for (const row of rows) {
+    const key = `${row.day}\0${by(row)}`;
+    amount.set(key, (amount.get(key) ?? 0) + row.usd);
+  }
+  const tops = on.map(() => 0);
+  return names.map((name) =>
+    on.map((day, at) => {
+      tops[at] = (tops[at] ?? 0) + (amount.get(`${day}\0${name}`) ?? 0);
+      return tops[at] ?? 0;
+    }),
+  );
+}

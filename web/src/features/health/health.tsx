@@ -1,0 +1,162 @@
+import { queryOptions, useMutation, useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { api, body, type Health } from "~/api/client";
+import { useLive } from "~/live/store";
+import { bytes, moment } from "~/text/format";
+import { Button } from "~/ui/button";
+import { Meter } from "~/ui/meter";
+import { Notice, ProblemNotice } from "~/ui/notice";
+import { StateShape } from "~/ui/state";
+import { Ago, Foreign } from "~/ui/text";
+
+const AGAIN_MS = 5000;
+const DISK_WARN = 0.85;
+
+const health = queryOptions({
+  queryKey: ["health"],
+  queryFn: () => body(api.GET("/api/v1/health")),
+  refetchInterval: AGAIN_MS, // gauges are no events; only while this view is open
+  refetchIntervalInBackground: false,
+});
+
+interface Check {
+  readonly name: string;
+  readonly ok: "yes" | "warn" | "no";
+  readonly detail: string;
+  readonly remedy: string;
+}
+
+/** The daemon, its disk and its queues, and what the doctor says about the machine. */
+export function HealthView(): ReactNode {
+  const query = useQuery(health);
+  return (
+    <div className="mx-auto max-w-3xl space-y-8 px-4 py-4">
+      <h1 className="text-lg font-semibold">Health</h1>
+      {query.error !== null && <ProblemNotice error={query.error} />}
+      {query.data && <Numbers health={query.data} />}
+      <Doctor />
+    </div>
+  );
+}
+
+function Numbers({ health: it }: { health: Health }): ReactNode {
+  const { link } = useLive();
+  const used = 1 - it.disk.free / it.disk.total;
+  const lag = it.loop_lag_seconds * 1000;
+  const facts: [string, ReactNode][] = [
+    [
+      "daemon",
+      <>
+        version {it.version}, process {it.pid}, up <Ago at={it.started_at} />
+      </>,
+    ],
+    [
+      "data",
+      <code key="d" className="font-mono text-sm">
+        <Foreign text={it.data} />
+      </code>,
+    ],
+    ["this page", link === "live" ? "follows live" : "not connected"],
+    ["pages that follow", it.live_streams],
+    ["mail", `${it.mail.waiting} waiting, ${it.mail.leased} worked on, ${it.mail.parked} parked`],
+    ["store's queue", it.gauges.store_queue ?? "not known"],
+    [
+      "write-ahead log",
+      it.gauges.store_wal_bytes === undefined ? "not known" : bytes(it.gauges.store_wal_bytes),
+    ],
+    [
+      "loop is late by",
+      <span key="l" className={lag > 100 ? "text-warn" : ""}>
+        {lag.toFixed(1)} ms
+      </span>,
+    ],
+    ["events so far", it.events.toLocaleString("en")],
+  ];
+  return (
+    <section className="space-y-4">
+      {used >= DISK_WARN && (
+        <Notice tone={used >= 0.95 ? "danger" : "warn"}>
+          <p className="font-medium">The disk is {Math.round(used * 100)} % full</p>
+          <p className="text-muted">
+            A full disk stops all agents. Free space below {it.data}, or move the hive.
+          </p>
+        </Notice>
+      )}
+      <div className="space-y-1">
+        <p className="flex justify-between">
+          <span>Disk of the hive</span>
+          <span className="text-muted">
+            {bytes(it.disk.free)} free of {bytes(it.disk.total)}
+          </span>
+        </p>
+        <Meter
+          value={it.disk.total - it.disk.free}
+          most={it.disk.total}
+          label={`Disk: ${Math.round(used * 100)} % used`}
+        />
+      </div>
+      <dl className="grid grid-cols-[max-content_1fr] gap-x-6 gap-y-1">
+        {facts.map(([name, value]) => (
+          <div key={name} className="contents">
+            <dt className="text-muted">{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </section>
+  );
+}
+
+const SHAPES = { yes: "working", warn: "stuck", no: "failed" } as const;
+const WORDS = { yes: "works", warn: "could be better", no: "does not work" } as const;
+const ORDER = { no: 0, warn: 1, yes: 2 } as const;
+
+/** Runs `mel doctor` in the daemon: a real box is started for the answer. */
+function Doctor(): ReactNode {
+  const run = useMutation({
+    mutationFn: async () => (await body(api.POST("/api/v1/doctor"))) as unknown as { items: Check[] },
+  });
+  const checks = [...(run.data?.items ?? [])].sort((a, b) => ORDER[a.ok] - ORDER[b.ok]);
+  return (
+    <section className="space-y-3">
+      <div className="flex items-center gap-3">
+        <h2 className="font-semibold">Doctor</h2>
+        <Button className="ml-auto" busy={run.isPending} onClick={() => run.mutate()}>
+          {run.isPending ? "Trying a real box" : "Examine this machine"}
+        </Button>
+      </div>
+      {run.error !== null && <ProblemNotice error={run.error} />}
+      {checks.length === 0 && !run.isPending && (
+        <p className="text-muted">
+          It starts a real box and says what works here, which limits bind, and what to do where one does not.
+        </p>
+      )}
+      {run.submittedAt > 0 && checks.length > 0 && (
+        <p className="text-sm text-muted">As of {moment(new Date(run.submittedAt).toISOString())}</p>
+      )}
+      <ul className="rounded-md border border-line bg-surface empty:hidden">
+        {checks.map((check) => (
+          <li key={check.name} className="flex gap-3 border-b border-line px-3 py-2 last:border-b-0">
+            <span className="pt-1" title={WORDS[check.ok]}>
+              <StateShape state={SHAPES[check.ok]} />
+              <span className="sr-only">{WORDS[check.ok]}</span>
+            </span>
+            <span className="min-w-0">
+              <span className="font-medium">
+                <Foreign text={check.name} />
+              </span>{" "}
+              <span className="text-muted">
+                <Foreign text={check.detail} lines />
+              </span>
+              {check.ok !== "yes" && check.remedy !== "" && (
+                <span className="block">
+                  <Foreign text={check.remedy} lines />
+                </span>
+              )}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

@@ -1,0 +1,208 @@
+import { Link } from "@tanstack/react-router";
+import { memo, type ReactNode } from "react";
+import type { Agent } from "~/api/client";
+import type { Verb } from "~/features/agents/actions";
+import { AgentMenu } from "~/features/agents/controls";
+import { limit, model, money } from "~/text/format";
+import { Button } from "~/ui/button";
+import { Icon } from "~/ui/icons";
+import { StateMark } from "~/ui/state";
+import { Ago, Badge, Foreign, Until } from "~/ui/text";
+import { contextShare, type Sort } from "./roster";
+
+const GRID =
+  "md:grid md:grid-cols-[128px_136px_minmax(0,1fr)_112px_72px_52px_112px_72px_72px] md:items-center md:gap-x-3 md:px-3 md:max-lg:grid-cols-[116px_128px_minmax(0,1fr)_52px_72px_72px_72px]";
+const WIDE = "md:max-lg:hidden";
+
+const COLUMNS: readonly { name: string; sort?: Sort; right?: boolean; wide?: boolean }[] = [
+  { name: "Agent", sort: "name" },
+  { name: "State", sort: "need" },
+  { name: "Doing" },
+  { name: "Model", sort: "model", wide: true },
+  { name: "Context", sort: "context", right: true, wide: true },
+  { name: "Mail", right: true },
+  { name: "Today", sort: "cost", right: true },
+  { name: "Since", sort: "since", right: true },
+];
+
+export function RosterHead({ sort, onSort }: { sort: Sort; onSort: (sort: Sort) => void }): ReactNode {
+  return (
+    <div role="rowgroup">
+      <div role="row" className={`h-8 border-b border-line text-sm text-muted max-md:hidden ${GRID}`}>
+        {COLUMNS.map((column) => (
+          <span
+            key={column.name}
+            role="columnheader"
+            aria-sort={
+              column.sort === sort
+                ? sort === "cost" || sort === "context"
+                  ? "descending"
+                  : "ascending"
+                : undefined
+            }
+            className={`${column.right ? "text-right" : ""} ${column.wide ? WIDE : ""}`}
+          >
+            {column.sort ? (
+              <button
+                type="button"
+                onClick={() => column.sort && onSort(column.sort)}
+                className={`inline-flex items-center gap-1 rounded-sm hover:text-text ${column.sort === sort ? "text-text" : ""}`}
+              >
+                {column.name}
+                {column.sort === sort && <Icon name="down" width="12" height="12" />}
+              </button>
+            ) : (
+              column.name
+            )}
+          </span>
+        ))}
+        <span role="columnheader" className="sr-only">
+          Actions
+        </span>
+      </div>
+    </div>
+  );
+}
+
+interface Props {
+  agent: Agent;
+  current: boolean;
+  busy: boolean;
+  run: (verb: Verb) => void;
+}
+
+/** One line an agent; on a phone two. Not redrawn while its row is the same. */
+export const Row = memo(
+  function Row({ agent, current, busy, run }: Props): ReactNode {
+    const changing = agent.state === "changing";
+    return (
+      <div
+        role="row"
+        aria-current={current || undefined}
+        className={`group relative border-b border-line last:border-b-0 hover:bg-hover max-md:px-4 max-md:py-2 md:h-9 ${GRID} ${current ? "bg-accent-quiet" : ""}`}
+      >
+        <span role="cell" className="flex min-w-0 items-center gap-2 max-md:float-left max-md:mr-3">
+          <Link
+            to="/agents/$name"
+            params={{ name: agent.name }}
+            search={{}}
+            className="truncate font-semibold after:absolute after:inset-0"
+          >
+            {agent.name}
+          </Link>
+          {agent.role === "manager" && <Badge>manager</Badge>}
+        </span>
+        <span role="cell" className="max-md:float-left">
+          <StateMark state={agent.state} verb={changing ? agent.reason : null} />
+        </span>
+        <span role="cell" className="truncate max-md:clear-both max-md:block max-md:pr-24 max-md:text-sm">
+          <Doing agent={agent} />
+        </span>
+        <span
+          role="cell"
+          className={`truncate text-muted max-md:hidden ${WIDE}`}
+          title={agent.model ?? agent.engine}
+        >
+          {agent.model ? model(agent.model) : agent.engine}
+        </span>
+        <span role="cell" className={`text-right max-md:hidden ${WIDE}`}>
+          <Context agent={agent} />
+        </span>
+        <span role="cell" className="text-right text-muted max-md:hidden">
+          {agent.waiting > 0 && agent.waiting}
+        </span>
+        <span role="cell" className="text-right whitespace-nowrap max-md:hidden">
+          <Today agent={agent} />
+        </span>
+        <span
+          role="cell"
+          className="text-right text-muted max-md:absolute max-md:top-2 max-md:right-4 max-md:text-sm"
+        >
+          <Ago at={agent.since} />
+          <span className="ml-2 md:hidden">{money(agent.spent_usd)}</span>
+        </span>
+        <span
+          role="cell"
+          className={`relative z-10 flex justify-end gap-0.5 max-md:absolute max-md:right-2 max-md:bottom-0 ${changing ? "opacity-45" : ""}`}
+        >
+          <Button
+            look="quiet"
+            small
+            icon={agent.paused_at === null ? "pause" : "play"}
+            busy={busy}
+            disabled={changing}
+            aria-label={agent.paused_at === null ? `Pause ${agent.name}` : `Resume ${agent.name}`}
+            title={agent.paused_at === null ? "Pause" : "Resume"}
+            onClick={() => run(agent.paused_at === null ? "pause" : "resume")}
+            className="md:opacity-0 md:group-focus-within:opacity-100 md:group-hover:opacity-100 md:[[aria-current]_&]:opacity-100"
+          />
+          <AgentMenu
+            agent={agent}
+            run={run}
+            trigger={
+              <Button
+                look="quiet"
+                small
+                icon="more"
+                aria-label={`More for ${agent.name}`}
+                className="md:opacity-60 md:group-hover:opacity-100"
+              />
+            }
+          />
+        </span>
+      </div>
+    );
+  },
+  (a, b) => a.agent === b.agent && a.current === b.current && a.busy === b.busy,
+);
+
+/** Ours plainly, the agent's own words in quotes with their age. */
+export function Doing({ agent }: { agent: Agent }): ReactNode {
+  return (
+    <>
+      {agent.detail !== null && <Foreign text={agent.detail} />}
+      {agent.until !== null && (
+        <span className="text-muted">
+          {agent.detail !== null && ", "}for <Until at={agent.until} />
+        </span>
+      )}
+      {agent.status !== null && (
+        <span className="text-muted">
+          {(agent.detail !== null || agent.until !== null) && "  "}
+          <q title={agent.status_at ?? undefined}>
+            <Foreign text={agent.status} />
+          </q>
+          {agent.status_at !== null && (
+            <span className="max-lg:hidden">
+              {" "}
+              <Ago at={agent.status_at} className="text-sm" /> ago
+            </span>
+          )}
+        </span>
+      )}
+    </>
+  );
+}
+
+export function Context({ agent }: { agent: Agent }): ReactNode {
+  const share = contextShare(agent);
+  if (share === null) return null;
+  const tone = share >= 0.9 ? "text-danger" : share >= 0.75 ? "text-warn" : "text-muted";
+  return <span className={tone}>{Math.round(share * 100)} %</span>;
+}
+
+function Today({ agent }: { agent: Agent }): ReactNode {
+  const budget = agent.budget_usd;
+  const tone =
+    budget !== null && agent.spent_usd >= budget * 0.8
+      ? "text-warn"
+      : agent.spent_usd === 0
+        ? "text-muted"
+        : "";
+  return (
+    <span className={tone}>
+      {money(agent.spent_usd)}
+      {budget !== null && <span className="text-muted"> of {limit(budget)}</span>}
+    </span>
+  );
+}

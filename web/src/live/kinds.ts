@@ -1,0 +1,62 @@
+// Every kind of event there is. tests/kinds.test.ts compares it with docs/reference/events.md.
+
+export const KINDS = [
+  "agent.created",
+  "agent.started",
+  "agent.stopped",
+  "agent.restarted",
+  "agent.paused",
+  "agent.resumed",
+  "agent.destroyed",
+  "agent.purged",
+  "agent.changed",
+  "agent.status_set",
+  "agent.crashed",
+  "agent.gave_up",
+  "agent.trouble",
+  "agent.trouble_over",
+  "agent.session_lost",
+  "message.sent",
+  "message.leased",
+  "message.handled",
+  "message.given_back",
+  "message.parked",
+  "message.retried",
+  "thread.tripped",
+  "turn.started",
+  "turn.waiting",
+  "turn.running",
+  "turn.adopted",
+  "turn.interrupt_asked",
+  "turn.ended",
+  "box.starting",
+  "box.up",
+  "box.gone",
+  "box.swept",
+  "operation.started",
+  "operation.ended",
+  "file.published",
+  "model.refused",
+  "model.field_refused",
+  "model.price_unknown",
+  "budget.spent",
+  "daemon.started",
+  "daemon.stopping",
+  "login.link_made",
+  "session.opened",
+  "session.revoked",
+  "tombstones.changed",
+  "disk.low",
+  "disk.full",
+  "disk.ok",
+  "store.wal_large",
+  "store.checked",
+  "clock.jumped",
+] as const;
+
+export type Kind = (typeof KINDS)[number];
+
+const KNOWN: ReadonlySet<string> = new Set(KINDS);
+export function isKnown(kind: string): kind is Kind {
+  return KNOWN.has(kind);
+}

@@ -1,0 +1,318 @@
+// One snapshot, then one stream: what the page shows is what a cold load shows, whatever happens on the way.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Agent, HiveEvent, State } from "~/api/client";
+import { Connection, type Live, type World } from "~/live/connection";
+import { type Followed, fold, fromSnapshot, type Rows } from "~/live/fold";
+import { SseParser } from "~/live/sse";
+import { PAUSE_MS, Staleness } from "~/live/staleness";
+
+const NAMES = ["ana", "ben", "cleo"] as const;
+
+function agent(name: string, version: number): Agent {
+  return { name, id: name, state: "idle", waiting: version, detail: null } as unknown as Agent;
+}
+function event(id: number, kind = "agent.changed"): HiveEvent {
+  return {
+    id,
+    at: "2026-11-21T12:00:00Z",
+    kind,
+    agent: "ana",
+    subject: null,
+    by: "operator",
+    request_id: null,
+    data: {},
+  };
+}
+
+/** A hive as the page sees it from outside: the same rules as api/board.py, small enough to walk at random. */
+class FakeHive {
+  store = "s1";
+  event = 0;
+  readonly agents = new Map<string, Agent>();
+  readonly changedAt = new Map<string, number>();
+  turns = 0;
+  readonly events: HiveEvent[] = [];
+  readonly streams = new Set<(text: string) => void>();
+  readonly cuts = new Set<() => void>();
+  snapshots = 0;
+
+  snapshot(): State {
+    const mail = { waiting: 0, leased: 0, parked: 0, unread: this.turns };
+    const spent = { day: "2026-11-21", usd: this.turns, budget_usd: null };
+    const agents = [...this.agents.values()];
+    return {
+      store: this.store,
+      event: this.event,
+      at: "",
+      name: "hive",
+      data: "",
+      api: null,
+      daemon: null,
+      agents,
+      mail,
+      turns: this.turns,
+      operations: [],
+      spent,
+      disk: null,
+      checked: null,
+    };
+  }
+  change(name: string, gone: boolean): void {
+    this.event += 1;
+    this.turns += 1;
+    if (gone) this.agents.delete(name);
+    else this.agents.set(name, agent(name, this.event));
+    this.changedAt.set(name, this.event);
+    const one = event(this.event);
+    this.events.push(one);
+    this.say(`id: ${this.store}-${one.id}\ndata: ${JSON.stringify(one)}\n\n${this.rows([name])}`);
+  }
+  rows(names: readonly string[]): string {
+    const { mail, turns, operations, spent, checked } = this.snapshot();
+    const there = names.flatMap((name) => this.agents.get(name) ?? []);
+    const gone = names.filter((name) => !this.agents.has(name));
+    const data: Rows = {
+      event: this.event,
+      agents: there,
+      gone,
+      hive: { mail, turns, operations, spent, checked, disk: null },
+    };
+    return `event: rows\ndata: ${JSON.stringify(data)}\n\n`;
+  }
+  say(text: string): void {
+    for (const stream of [...this.streams]) stream(text);
+  }
+  cut(): void {
+    for (const each of [...this.cuts]) each();
+  }
+  restore(): void {
+    this.store += "x";
+    this.cut();
+  }
+
+  async answer(path: string, init: RequestInit): Promise<Response> {
+    if (path === "/api/v1/state") {
+      this.snapshots += 1;
+      return new Response(JSON.stringify(this.snapshot()));
+    }
+    const last = new Headers(init.headers).get("Last-Event-ID") ?? "";
+    const [store = "", number = "0"] = last.split("-");
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        const encoder = new TextEncoder();
+        const send = (text: string) => controller.enqueue(encoder.encode(text));
+        const end = () => {
+          this.streams.delete(send);
+          this.cuts.delete(end);
+          try {
+            controller.error(new TypeError("network"));
+          } catch {
+            // closed by the page already
+          }
+        };
+        init.signal?.addEventListener("abort", end, { once: true });
+        send("retry: 1000\n\n");
+        if (store !== this.store) {
+          send(`id: ${this.store}-${this.event}\nevent: reset\ndata: {}\n\n`);
+        } else {
+          for (const one of this.events)
+            if (one.id > Number(number)) send(`id: ${store}-${one.id}\ndata: ${JSON.stringify(one)}\n\n`);
+          const missed = [...this.changedAt].filter(([, at]) => at >= Number(number)).map(([name]) => name);
+          send(this.rows(missed));
+        }
+        this.streams.add(send);
+        this.cuts.add(end);
+      },
+    });
+    return new Response(body);
+  }
+}
+
+/** Everything that waits waits for the next turn of the loop; nothing here knows a clock. */
+function worldOf(hive: FakeHive, waits: number[] = []): World {
+  return {
+    fetch: (path, init) => hive.answer(path, init),
+    now: () => 1,
+    frame: (act) => setTimeout(act, 0),
+    wait: (ms, wake) => {
+      waits.push(ms);
+      if (ms > 10_000)
+        return new Promise((done) => wake.addEventListener("abort", () => done(), { once: true }));
+      return new Promise((done) => setTimeout(done, 0));
+    },
+    reload: () => {},
+  };
+}
+
+const turns = async (many = 12) => {
+  for (let at = 0; at < many; at += 1) await new Promise((done) => setTimeout(done, 0));
+};
+async function until(holds: () => boolean): Promise<void> {
+  for (let at = 0; at < 400 && !holds(); at += 1) await turns(1);
+  expect(holds()).toBe(true);
+}
+const shown = (live: Live) =>
+  live.hive && {
+    event: live.hive.event,
+    agents: [...live.hive.agents].sort(),
+    turns: live.hive.turns,
+    mail: live.hive.mail,
+  };
+const cold = (hive: FakeHive) => {
+  const now = fromSnapshot(hive.snapshot());
+  return { event: now.event, agents: [...now.agents].sort(), turns: now.turns, mail: now.mail };
+};
+const same = (live: Live, hive: FakeHive) => JSON.stringify(shown(live)) === JSON.stringify(cold(hive));
+
+type Step = { do: "change" | "gone"; name: string } | { do: "cut" } | { do: "restore" } | { do: "breathe" };
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant("change" as const), name: fc.constantFrom(...NAMES) }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("gone" as const), name: fc.constantFrom(...NAMES) }) },
+  { weight: 2, arbitrary: fc.constant({ do: "cut" as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: "restore" as const }) },
+  { weight: 4, arbitrary: fc.constant({ do: "breathe" as const }) },
+);
+
+test("random changes, losses and restores end in what a cold load shows (I-37, I-38)", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+      const hive = new FakeHive();
+      for (const name of NAMES) hive.agents.set(name, agent(name, 0));
+      const end = new AbortController();
+      const connection = new Connection(worldOf(hive), () => {});
+      const running = connection.run(end.signal);
+      let restores = 0;
+      for (const each of steps) {
+        if (each.do === "change" || each.do === "gone") hive.change(each.name, each.do === "gone");
+        else if (each.do === "cut") hive.cut();
+        else if (each.do === "restore") {
+          hive.restore();
+          restores += 1;
+        } else await turns(3);
+      }
+      await until(() => same(connection.current(), hive));
+      expect(hive.snapshots).toBeLessThanOrEqual(1 + restores); // one for the page, one for each other store
+      end.abort();
+      hive.cut();
+      await running;
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("no event is applied twice and none is missed, wherever the snapshot was taken (I-38)", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 20 }), fc.array(fc.integer({ min: 0, max: 20 })), (at, repeats) => {
+      const all = Array.from({ length: 20 }, (_, number) => event(number + 1));
+      const hive = { ...fromSnapshot(new FakeHive().snapshot()), event: at };
+      // After a loss a stream begins anew somewhere at or below what was seen, and is in order.
+      const followed: Followed[] = [at, ...repeats.filter((each) => each <= at)].flatMap((from) =>
+        all.slice(from).map((one): Followed => ({ type: "event", event: one })),
+      );
+      const { fresh } = fold(hive, followed);
+      expect(fresh.map((one) => one.id)).toEqual(all.slice(at).map((one) => one.id));
+    }),
+  );
+});
+
+test("one frame folds any number of rows at once, and nothing changes without cause", () => {
+  const hive = fromSnapshot(new FakeHive().snapshot());
+  expect(fold(hive, []).hive).toBe(hive);
+  const rows = (agents: Agent[], gone: string[] = []): Followed => ({
+    type: "rows",
+    rows: { event: 1, agents, gone, hive: null },
+  });
+  const after = fold(hive, [
+    rows([agent("ana", 1)]),
+    rows([agent("ana", 2), agent("ben", 1)]),
+    rows([], ["ben"]),
+  ]).hive;
+  expect([...after.agents.values()].map((each) => [each.name, each.waiting])).toEqual([["ana", 2]]);
+  expect(after.mail).toBe(hive.mail);
+});
+
+test("a stream means the same however it is cut into pieces", () => {
+  const text =
+    'retry: 1000\n\n:\n\nid: s-1\ndata: {"a":1}\n\nevent: rows\ndata: x\ndata: y\r\n\nid: s-2\ndata: z\n\n';
+  const whole = new SseParser().feed(text);
+  expect(whole).toEqual([
+    { event: "message", data: '{"a":1}', id: "s-1" },
+    { event: "rows", data: "x\ny", id: null },
+    { event: "message", data: "z", id: "s-2" },
+  ]);
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: text.length })), (cuts) => {
+      const parser = new SseParser();
+      const at = [0, ...cuts.sort((a, b) => a - b), text.length];
+      expect(at.slice(1).flatMap((end, index) => parser.feed(text.slice(at[index], end)))).toEqual(whole);
+    }),
+  );
+});
+
+test("a lost connection is seen at once, and tried again with patience", async () => {
+  const hive = new FakeHive();
+  const waits: number[] = [];
+  const world = worldOf(hive, waits);
+  const connection = new Connection(world, () => {});
+  const links: string[] = [];
+  connection.subscribe(() => links.push(connection.current().link));
+  const end = new AbortController();
+  const running = connection.run(end.signal);
+  await until(() => connection.current().link === "live");
+  world.fetch = async () => {
+    throw new TypeError("refused");
+  };
+  hive.cut();
+  await until(() => connection.current().link === "away");
+  await until(() => waits.filter((ms) => ms <= 5000).length >= 6);
+  expect(waits.filter((ms) => ms <= 5000).slice(0, 6)).toEqual([300, 600, 1200, 2400, 4800, 5000]);
+  world.fetch = (path, init) => hive.answer(path, init);
+  await until(() => connection.current().link === "live");
+  end.abort();
+  hive.cut();
+  await running;
+});
+
+test("a session that ended stops the page from asking", async () => {
+  const connection = new Connection(
+    { ...worldOf(new FakeHive()), fetch: async () => new Response("{}", { status: 401 }) },
+    () => {},
+  );
+  await connection.run(new AbortController().signal);
+  expect(connection.current().link).toBe("logged_out");
+});
+
+test("sixty events a second make a list stale at once and then at its own pace, and the last one counts", () => {
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom("tell", "time"), { maxLength: 200 }), (steps) => {
+      const told: number[] = [];
+      const timers: (() => void)[] = [];
+      let round = 0;
+      let lastTell = -1;
+      const queries = { invalidateQueries: async () => void told.push(round) };
+      const staleness = new Staleness(queries, (act, ms) => {
+        expect(ms).toBe(PAUSE_MS);
+        timers.push(act);
+      });
+      for (const each of steps) {
+        if (each === "tell") {
+          lastTell = round;
+          staleness.tell([["messages", "*"]]);
+        } else {
+          round += 1;
+          for (const act of timers.splice(0)) act();
+        }
+      }
+      round += 1;
+      for (const act of timers.splice(0)) act();
+      const perRound = new Map<number, number>();
+      for (const at of told) perRound.set(at, (perRound.get(at) ?? 0) + 1);
+      expect(Math.max(0, ...perRound.values())).toBeLessThanOrEqual(1);
+      if (lastTell >= 0) expect(told.some((at) => at >= lastTell)).toBe(true);
+    }),
+  );
+});
