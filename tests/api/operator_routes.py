@@ -32,6 +32,7 @@ ROUTES = [
     ("GET", "/api/v1/sessions"),
     ("GET", "/api/v1/settings"),
     ("GET", "/api/v1/state"),
+    ("GET", "/api/v1/terminals/{terminal}/stream"),
     ("GET", "/api/v1/turns"),
     ("GET", "/api/v1/turns/{turn}"),
     ("GET", "/api/v1/turns/{turn}/stream"),
@@ -46,6 +47,7 @@ ROUTES = [
     ("POST", "/api/v1/agents/{name}/resume"),
     ("POST", "/api/v1/agents/{name}/start"),
     ("POST", "/api/v1/agents/{name}/stop"),
+    ("POST", "/api/v1/agents/{name}/terminals"),
     ("POST", "/api/v1/backup"),
     ("POST", "/api/v1/doctor"),
     ("POST", "/api/v1/inbox/read"),
@@ -55,7 +57,10 @@ ROUTES = [
     ("POST", "/api/v1/messages"),
     ("POST", "/api/v1/messages/{message}/retry"),
     ("POST", "/api/v1/stop"),
+    ("POST", "/api/v1/terminals/{terminal}/input"),
+    ("POST", "/api/v1/terminals/{terminal}/size"),
     ("DELETE", "/api/v1/sessions/{session}"),
+    ("DELETE", "/api/v1/terminals/{terminal}"),
 ]
 
 PAGES = {"/", "/agents/{name}", "/audit", "/costs", "/health", "/login", "/messages", "/settings", "/ui"}
@@ -68,6 +73,7 @@ PARAMETERS = {
     "{message}": "m1",
     "{turn}": "t1",
     "{subject}": "ana",
+    "{terminal}": "old",
     "{session}": "0123456789abcdef",
 }
 

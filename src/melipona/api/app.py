@@ -22,9 +22,11 @@ from melipona.api.problems import MEDIA_TYPE, handle_errors
 from melipona.api.protocol import PREFIX
 from melipona.api.roster import Roster
 from melipona.api.services import Services
+from melipona.api.terminal_stream import terminal_stream_routes
 from melipona.api.turn_stream import turn_stream_routes
 from melipona.files.routes import file_routes
 from melipona.mail.routes import mail_routes
+from melipona.terminals.routes import terminal_routes
 from melipona.turns.routes import turn_routes
 from melipona.views.events import store_id
 
@@ -97,5 +99,7 @@ def _rooms(services: Services, logins: Logins, board: Board) -> list[APIRouter]:
         turn_routes(services.store, services.turns),
         turn_stream_routes(services, broadcaster),
         file_routes(services.files),
+        terminal_routes(services.terminals),
+        terminal_stream_routes(services.terminals, broadcaster),
         login_routes(services, logins),
     ]

@@ -16,6 +16,7 @@ from melipona.mail.service import Mail
 from melipona.principals import Principal
 from melipona.settings import Settings
 from melipona.store.engine import Store
+from melipona.terminals.routes import TerminalService
 from melipona.turns.agent_facts import Limits, Process
 from melipona.views.agents import LimitView
 
@@ -62,6 +63,7 @@ class Services:
     turns: Turns
     facts: Facts
     files: Files
+    terminals: TerminalService
     data: Path
     version: str
     pid: int

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("hive", 'Shell completion: eval "$(mel completion bash)"'),
     "agent": ("agents", "Make, show and move agents: mel agent new ana --engine claude"),
     "interrupt": ("agents", "Stop an agent's running turn."),
+    "attach": ("agents", "A shell in an agent's box: mel attach ana"),
     "why": ("agents", "Why something does not move: mel why ana"),
     "send": ("mail", 'Write to an agent: mel send ana "please look at the build"'),
     "inbox": ("mail", "What agents wrote to you: mel inbox --wait 60"),
@@ -60,6 +61,7 @@ MODULES = {
     "turns": "turns",
     "log": "log",
     "events": "events",
+    "attach": "attach",
     "file": "file",
 }
 

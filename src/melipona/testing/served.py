@@ -26,9 +26,9 @@ from melipona.api.services import Facts, Services
 from melipona.boxes.folders import Folders, box_owner
 from melipona.client import Client
 from melipona.clock import Clock, Micros, SystemClock
-from melipona.errors import Conflict
+from melipona.errors import BoxStartFailed, Conflict, NotFound
 from melipona.files.references import Files
-from melipona.ids import AgentId, AgentName, EpochId, TurnId
+from melipona.ids import AgentId, AgentName, EpochId, ProgramId, TurnId
 from melipona.mail.bodies import FileBodies
 from melipona.mail.service import Mail
 from melipona.operations.service import Operations
@@ -37,6 +37,7 @@ from melipona.settings import Settings
 from melipona.store import events
 from melipona.store.engine import Store, now
 from melipona.store.schema import epochs, turns
+from melipona.terminals.service import Terminal
 from melipona.turns.agent_facts import Limits
 from melipona.turns.log import log_path
 from melipona.views.agents import agent_id
@@ -71,6 +72,33 @@ class FakeTurns:
             return True
         except TimeoutError:
             return False
+
+
+class FakeTerminals:
+    """One terminal `old`, which is over; no other can be opened."""
+
+    async def open(self, by: Principal, name: str, rows: int, columns: int) -> Terminal:
+        """There are no boxes here."""
+        raise BoxStartFailed(f'box of "{name}": there are no boxes here')
+
+    def get(self, identifier: str) -> Terminal:
+        """As the terminal service would."""
+        if identifier != "old":
+            raise NotFound("that terminal is closed")
+        station: Any = None
+        return Terminal(ProgramId("old"), AgentName("ana"), "operator", station, 5, bytearray(b"$ ls\n"), 0, over=True)
+
+    async def type(self, identifier: str, data: bytes) -> None:
+        """Nothing listens."""
+        self.get(identifier)
+
+    async def resize(self, identifier: str, rows: int, columns: int) -> None:
+        """Nothing is drawn."""
+        self.get(identifier)
+
+    def close(self, identifier: str) -> None:
+        """It is over."""
+        self.get(identifier)
 
 
 @dataclass(slots=True)
@@ -203,6 +231,7 @@ async def _make(
         turns=fake,
         facts=Facts(4, lambda: Limits(DAY, Micros(clock.now() + DAY_MICROS)), dict),
         files=Files(Folders(data, box_owner())),
+        terminals=FakeTerminals(),
         data=data,
         version=melipona.__version__,
         pid=os.getpid(),

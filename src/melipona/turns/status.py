@@ -5,6 +5,8 @@ The first row that applies wins:
     | state      | reason                       | when                                                       |
     |------------|------------------------------|------------------------------------------------------------|
     | changing   | the operation's kind         | an operation of the agent is in flight                     |
+    | paused     | attached                     | a person is at a terminal in its box; a turn that runs     |
+    |            |                              | comes before this                                          |
     | off        | destroyed, stopped           | its wish is not to run and nothing is in flight            |
     | queued     | behind_cap                   | its parked turn has news and wants its slot back           |
     | waiting    | receive                      | its turn is parked in `receive`                            |
@@ -77,6 +79,8 @@ class Status:
     next_actor: Actor
 
 
+ATTACHED = "attached"
+"""The kind of operation that a terminal is (`terminals/`)."""
 FAILURES = frozenset({"crashed", "gave_up"})
 ASKS = frozenset({"permission", "question", "approval"})
 PASSING = frozenset({"rate_limited", "upstream", "turns_per_hour"})
@@ -148,7 +152,7 @@ def _word(state: State, count: int) -> str:
 
 def _changing(f: AgentFacts, now: Micros) -> Status | None:
     op = f.operation
-    if op is None:
+    if op is None or op.kind == ATTACHED:
         return None
     detail = f"{op.kind}, asked by {op.by}" + (f": {op.detail}" if op.detail else "")
     return Status(State.CHANGING, op.kind, detail, op.since, _ahead(op.again_at, now), Actor.DAEMON)
@@ -198,6 +202,14 @@ def _work(f: AgentFacts) -> tuple[str | None, str | None, Actor]:
     if f.paused_at is not None:
         return "pausing", f"is paused by {f.paused_by or 'operator'} after this turn", Actor.AGENT
     return None, about, Actor.AGENT
+
+
+def _attached(f: AgentFacts, now: Micros) -> Status | None:
+    op = f.operation
+    if op is None or op.kind != ATTACHED:
+        return None
+    detail = f"{op.by} is at a terminal in its box; it begins no turn until that is closed"
+    return Status(State.PAUSED, ATTACHED, detail, op.since, None, Actor.OPERATOR)
 
 
 def _failed(f: AgentFacts, now: Micros) -> Status | None:
@@ -306,6 +318,7 @@ _RULES: tuple[_Rule, ...] = (
     _changing,
     _off,
     _turn,
+    _attached,
     _failed,
     _paused,
     _trouble,
