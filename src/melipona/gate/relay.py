@@ -77,6 +77,10 @@ class Relay:
         try:
             if 300 <= status < 400:
                 raise UpstreamError("the model API answered with a redirect, which is never followed")
+            if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+                raise UpstreamError(
+                    "the model API packed its answer, which was not asked for and is not unpacked (T24)"
+                )
             if status in KEY_REFUSED:
                 return
             if status >= 400:
