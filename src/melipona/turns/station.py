@@ -120,7 +120,7 @@ class Stations:
     async def open(self, row: box_rows.BoxRow) -> Station:
         """A station for a box that lives already: its sockets are bound anew and boxd dials in by itself."""
         ref = BoxRef(row.id, row.handle or {})
-        station = await self._listen(row.agent_id, row.agent, row.id)
+        station = await self._listen(row.agent_id, row.agent, row.id, [])
         station.ref = ref
         self._keep(station)
         return station
@@ -209,7 +209,12 @@ class Stations:
                 box_rows.add_box, box, agent.id, agent.name, driver=driver.name, host=self._p.host
             )
             await asyncio.to_thread(self._p.folders.make_agent, agent.id, agent.name)
-            station = await self._listen(agent.id, agent.name, box)
+            made: list[Station] = []
+            try:
+                await to_the_end(self._listen(agent.id, agent.name, box, made))
+            finally:
+                station = made[0] if made else None
+            assert station is not None
             await self._start_box(station, self._spec(agent, box, mounts))
             assert station.ref is not None
             await store.write_when_possible(box_rows.box_up, box, agent.name, station.ref.handle)
@@ -278,6 +283,7 @@ class Stations:
         why = error.message if isinstance(error, MeliponaError) else "start was interrupted"
         if station is None:
             await self._p.store.write_when_possible(box_rows.box_gone, box, name, why)
+            await self.clear(box)
             return
         if station.ref is not None:
             try:
@@ -286,9 +292,9 @@ class Stations:
                 why = f"{why}; {failure.message}"
         await self.lost(station, why)
 
-    async def _listen(self, agent: AgentId, name: AgentName, box: BoxId) -> Station:
+    async def _listen(self, agent: AgentId, name: AgentName, box: BoxId, made: list[Station]) -> Station:
+        """Make a box's folder and sockets; the station is put into `made` too, where a cancelled caller finds it."""
         folder = await asyncio.to_thread(self._p.folders.make_box, box)
-        made: list[Station] = []
 
         def is_init(pid: int) -> bool:
             ref = made[0].ref if made else None
@@ -299,10 +305,14 @@ class Stations:
         mode, gid = (0o600, None) if owner.uid == os.geteuid() else (0o660, owner.gid)
         link = BoxLink(folder, is_init, clock=self._p.clock, box=box, mode=mode, gid=gid)
         await self._tasks.start(link.serve)
-        await fault("turns.gate_socket.before_bind")
-        sock = listen_unix(folder, "gate.sock", mode=mode, gid=gid)
-        await fault("turns.gate_socket.after_bind")
-        gate = await self._p.serve_gate(sock, AgentPrincipal(agent, name))
+        try:
+            await fault("turns.gate_socket.before_bind")
+            sock = listen_unix(folder, "gate.sock", mode=mode, gid=gid)
+            await fault("turns.gate_socket.after_bind")
+            gate = await self._p.serve_gate(sock, AgentPrincipal(agent, name))
+        except BaseException:
+            await link.aclose()
+            raise
         made.append(Station(agent, name, box, link, gate))
         return made[0]
 
