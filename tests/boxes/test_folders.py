@@ -141,6 +141,36 @@ def test_an_interrupted_removal_is_finished(folders: Folders) -> None:
     assert list((folders.data / "trash").iterdir()) == []
 
 
+def test_a_purge_that_failed_half_way_goes_on_where_it_was(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 36: it is not done before everything is gone, and what another removal left does not stop it."""
+    from melipona.boxes import folders as module
+
+    folders.make_agent(ANA, NAME)
+    (folders.work(ANA) / "file").write_text("x")
+    (folders.data / "trash/stuck").mkdir()
+    failing = {ANA, "stuck"}
+
+    def remove(top: Path) -> None:
+        if any(top.name.startswith(name) for name in failing):
+            raise WorldFailed(f"{top} cannot be removed: busy")
+        remove_tree(top)
+
+    monkeypatch.setattr(module, "remove_tree", remove)
+    with pytest.raises(WorldFailed, match="busy"):
+        folders.purge_agent(ANA, NAME)
+    with pytest.raises(WorldFailed, match="busy"):
+        folders.purge_agent(ANA, NAME)
+    failing.remove(ANA)
+    folders.purge_agent(ANA, NAME)
+    assert [path.name for path in (folders.data / "trash").iterdir()] == ["stuck"]
+    assert not folders.work(ANA).parent.exists()
+    with pytest.raises(WorldFailed):
+        folders.empty_trash()
+    failing.clear()
+    folders.empty_trash()
+    assert list((folders.data / "trash").iterdir()) == []
+
+
 def test_removals_run_side_by_side_and_twice(folders: Folders) -> None:
     """D-3, invariant 36: many boxes end at once, and a box's end may be noticed from two sides."""
     for _ in range(10):

@@ -13,7 +13,7 @@ from melipona.boxes.folders import Owner
 from melipona.boxes.launch import Stage
 from melipona.boxes.launcher import STAGE
 from melipona.boxes.programs import bundled_bwrap, find_bwrap, own_python
-from melipona.boxes.trees import File, Link, etc_tree, folder_tree, keep_tree
+from melipona.boxes.trees import File, Link, etc_tree, folder_tree, keep_tree, sweep_trees
 from melipona.errors import BoxStartFailed
 
 
@@ -109,3 +109,13 @@ def test_the_stage_of_root_has_neutral_names_and_keeps_the_wheels_tree() -> None
     user = Stage(Owner(1000, 1000), as_root=False)
     assert (user.see(Path("/x"), "x"), user.see_bwrap(bwrap), user.places) == ("/x", str(bwrap), [])
     assert user.ids == ["-", "-"]
+
+
+def test_trees_that_nothing_uses_are_removed(tmp_path: Path) -> None:
+    """An upgrade leaves no tree of the older version behind, once no box sees it; one that is being made is left."""
+    old = keep_tree(tmp_path, "opt", {"boxd.py": File(b"old")})
+    new = keep_tree(tmp_path, "opt", {"boxd.py": File(b"new")})
+    (tmp_path / ".making").mkdir()
+    assert sweep_trees(tmp_path, {old.name, new.name}) == []
+    assert sweep_trees(tmp_path, {new.name}) == [old.name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".making", new.name]

@@ -24,9 +24,8 @@ from melipona.testing.invariants import Expect, Promise
 pytestmark = pytest.mark.boxes
 
 MIB = 1 << 20
-CONFIG = (
-    QUICK.replace("ballast_bytes = 1048576", f"ballast_bytes = {16 * MIB}")
-    + f"floor_percent = 0\nfloor_bytes = {24 * MIB}\n"
+CONFIG = QUICK.replace(
+    "ballast_bytes = 1048576", f"ballast_bytes = {16 * MIB}\nfloor_percent = 0\nfloor_bytes = {24 * MIB}"
 )
 WORK = """
 [[rule]]

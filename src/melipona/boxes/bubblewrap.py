@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from anyio import fail_after, move_on_after, sleep, to_thread, wait_readable
 
@@ -34,6 +35,7 @@ from melipona.boxes.prepared import Prepared, command_line, prepare
 from melipona.boxes.programs import BoxPython
 from melipona.boxes.spec_check import check_spec
 from melipona.boxes.starting import Starting, stderr_tail
+from melipona.boxes.trees import sweep_trees
 from melipona.boxes.uids import BOX_UIDS, BoxUids
 from melipona.errors import BoxLost, BoxStartFailed
 from melipona.ids import BoxId
@@ -138,7 +140,12 @@ class BubblewrapBoxDriver:
                 ) from error
             self._forget(spec.id)
             self._stderr[spec.id] = os.dup(starting.stderr)
-        handle = init.as_json() | {"bwrap": str(prepared.bwrap), "uid": user.uid, "leaves": leaves}
+        handle = init.as_json() | {
+            "bwrap": str(prepared.bwrap),
+            "uid": user.uid,
+            "leaves": leaves,
+            "trees": self._trees_of(prepared),
+        }
         return BoxRef(spec.id, handle)
 
     async def inspect(self, ref: BoxRef) -> BoxState:
@@ -172,6 +179,25 @@ class BubblewrapBoxDriver:
                 await wait_gone(monitor, _MONITOR_SECONDS)
         self._note_memory(ref)
         await self._clear(ref)
+
+    async def sweep_trees(self, handles: Collection[Mapping[str, Any] | None]) -> list[str]:
+        """Remove the read-only trees that neither new boxes use nor those of these handles; the names of the removed.
+
+        While a box lives that an older version started, which did not say what it uses, nothing is removed.
+
+        Raises:
+            WorldFailed: one could not be removed.
+        """
+        if any(handle is None or "trees" not in handle for handle in handles):
+            return []
+        used = set(self._trees_of(await self.prepared()))
+        used.update(str(name) for handle in handles if handle is not None for name in handle["trees"])
+        return await to_thread.run_sync(sweep_trees, self._trees, used)
+
+    def _trees_of(self, prepared: Prepared) -> list[str]:
+        """Names of the trees that a box uses."""
+        paths = (prepared.etc, prepared.opt, prepared.program)
+        return [path.relative_to(self._trees).parts[0] for path in paths if path.is_relative_to(self._trees)]
 
     async def ended(self, ref: BoxRef) -> None:
         """Wait until a box is gone by itself."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,9 @@ class Folders:
     def __init__(self, data: Path, owner: Owner) -> None:
         self.data = data.absolute().parent.resolve() / data.name
         self.owner = owner
+        self._lock = threading.Lock()
+        self._removing: set[str] = set()
+        """Names in the trash that are being removed now."""
 
     @property
     def agents(self) -> Path:
@@ -174,32 +178,65 @@ class Folders:
 
         Raises:
             Invalid: not an agent's id or name.
-            WorldFailed: something could not be removed; what is left lies in `trash/` and goes by `empty_trash`.
+            WorldFailed: something could not be removed; what is left lies in `trash/`, and a second call goes on there.
         """
         paths = [f"homes/{_plain(agent)}", *([f"agents/{agent_name(name)}"] if name is not None else [])]
+        self.empty_trash(f"{agent}.")
         for path in paths:
-            self._remove(path)
+            self._remove(path, f"{agent}.")
 
-    def empty_trash(self) -> None:
-        """Finish removals that a crash interrupted. For the start: it must not meet a removal under way.
+    def empty_trash(self, beginning: str = "") -> None:
+        """Finish removals that a crash or an error interrupted; those under way in this process are left to it. With
+        `beginning` only what was put there under such a name.
 
         Raises:
-            WorldFailed: something could not be removed.
+            WorldFailed: something could not be removed; everything else is.
         """
-        remove_tree(self.data / "trash", keep_top=True)
+        failed: WorldFailed | None = None
+        for left in sorted((self.data / "trash").iterdir()):
+            if not left.name.startswith(beginning) or not self._claim(left.name):
+                continue
+            try:
+                self._empty(left)
+            except WorldFailed as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
-    def _remove(self, path: str) -> None:
+    def _claim(self, name: str) -> bool:
+        """Whether an entry of the trash is this caller's to remove."""
+        with self._lock:
+            free = name not in self._removing
+            self._removing.add(name)
+        return free
+
+    def _empty(self, away: Path) -> None:
+        """Remove one entry of the trash, which is claimed."""
+        try:
+            if away.is_symlink() or not away.is_dir():
+                away.unlink(missing_ok=True)
+            else:
+                remove_tree(away)
+        except OSError as error:
+            raise WorldFailed(f"{away} cannot be removed: {error.strerror}", remedy="remove it by hand") from error
+        finally:
+            self._removing.discard(away.name)
+
+    def _remove(self, path: str, beginning: str = "") -> None:
         """First out of sight in one step, then entry by entry. Removals may run side by side, of one path too."""
-        away = self.data / "trash" / new_id()
+        away = self.data / "trash" / f"{beginning}{new_id()}"
+        self._claim(away.name)
         try:
             fault_here("boxes.folder.before_rename_away")
             (self.data / path).rename(away)
             fault_here("boxes.folder.after_rename_away")
         except FileNotFoundError:
+            self._removing.discard(away.name)
             return
         except OSError as error:
+            self._removing.discard(away.name)
             raise WorldFailed(f"{self.data / path} cannot be removed: {error.strerror}") from error
-        remove_tree(away)
+        self._empty(away)
 
     def _daemons(self, path: str) -> None:
         self._make(path, 0o755, None)

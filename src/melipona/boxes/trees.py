@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from melipona.boxes.removal import remove_tree
 from melipona.faults import fault_here
 from melipona.ids import new_id
 
@@ -85,6 +86,18 @@ def keep_tree(store: Path, name: str, tree: Tree) -> Path:
         if not folder.is_dir():  # else somebody made it meanwhile
             raise
     return folder
+
+
+def sweep_trees(store: Path, used: Collection[str]) -> list[str]:
+    """Remove the trees below `store` that are not among `used`, such as those of older versions; their names.
+
+    Raises:
+        WorldFailed: one could not be removed.
+    """
+    gone = [path.name for path in sorted(store.iterdir()) if path.name not in used and not path.name.startswith(".")]
+    for name in gone:
+        remove_tree(store / name)
+    return gone
 
 
 def _read(path: Path, name: str, skip: str = "") -> dict[str, File | Link]:

@@ -24,11 +24,11 @@ from melipona.client import Client, ClientError
 
 Json = dict[str, Any]
 QUICK = """
+[store]
+ballast_bytes = 1048576
 [boxes]
 orphan_busy = 60
 orphan_idle = 60
-[store]
-ballast_bytes = 1048576
 """
 
 

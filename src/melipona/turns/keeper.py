@@ -22,7 +22,7 @@ from melipona.agents.watch import BoxFacts, Seen, tick
 from melipona.boxes.driver import BoxState
 from melipona.boxes.folders import Folders
 from melipona.clock import Clock, later
-from melipona.errors import BoxError, BoxLost, MeliponaError
+from melipona.errors import BoxError, BoxLost, MeliponaError, WorldFailed
 from melipona.faults import fault
 from melipona.ids import AgentId, BoxId
 from melipona.operations import store as operation_rows
@@ -75,6 +75,7 @@ class Keeper:
     async def run(self, tasks: TaskGroup) -> None:
         """Act on operations until cancelled, and measure disk beside it."""
         tasks.start_soon(self._sweep_disks, name="disk sweep")
+        tasks.start_soon(self._sweep_trash, name="trash sweep")
         tasks.start_soon(self._watch, tasks, name="watch")
         while True:
             self._wake.clear()
@@ -187,6 +188,19 @@ class Keeper:
         state = await self._stations.state(station)
         alive = None if state is BoxState.UNKNOWN else state is BoxState.RUNNING
         return BoxFacts(station.agent_id, station.box, "up", alive, in_flight=station.stopping)
+
+    async def _sweep_trash(self) -> None:
+        """Try again what could not be removed; the next start would too."""
+        told = ""
+        while True:
+            await asyncio.sleep(self._settings.boxes.disk_sweep)
+            try:
+                await asyncio.to_thread(self._folders.empty_trash)
+                told = ""
+            except WorldFailed as error:
+                if error.message != told:
+                    log.warning("what was removed earlier is still there", error=error.message)
+                told = error.message
 
     async def _sweep_disks(self) -> None:
         while True:
