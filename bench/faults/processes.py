@@ -2,7 +2,7 @@
 
 One hive with small limits and shortened times. Each fault hits one agent in the middle of a turn, while a neighbour
 answers: the turn must end with the reason of that fault, its message must come back flagged and be handled by a later
-turn, and the neighbour's median latency is measured with and without faults. Every fourth fault is a `kill -9` of the
+turn, and the neighbour's median latency is measured with and without faults. Every second fault is a `kill -9` of the
 daemon and its restart while three agents work: `numbers` tells within how many seconds all boxes were connected again.
 """
 
@@ -29,10 +29,10 @@ from melipona.testing.leftovers import leftovers
 from melipona.testing.neighbours import Neighbour
 from melipona.testing.turn_logs import check_logs
 
-QUICK, FULL = 8, 400
+QUICK, FULL = 8, 200
 VICTIMS = ("ana", "ben", "cleo")
 CAP, ATTEMPTS = 6, 8
-RESTART_EVERY = 4
+RESTART_EVERY = 2
 RECONNECT_SECONDS = 2.0
 SECONDS = 120.0
 MIB = 1 << 20

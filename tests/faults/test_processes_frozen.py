@@ -85,9 +85,10 @@ def ended(hive: HiveProcess, name: str) -> tuple[str, str]:
 
 
 def goes_on(hive: HiveProcess, name: str, message: int) -> None:
-    """The message is handled by a later turn, flagged as maybe seen."""
+    """The message is handled by the next turn, flagged as maybe seen."""
     hive.wait_for("message.handled", lambda e: e["subject"] == f"m{message}")
-    assert hive.message(message)["maybe_seen"]
+    seen = hive.message(message)
+    assert (seen["maybe_seen"], seen["attempts"]) == (True, 2)
     assert "heard: break" in hive.answers(name)
 
 

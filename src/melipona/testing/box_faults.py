@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,19 +108,26 @@ def below(init: int) -> list[int]:
 def stop_all(init: int) -> None:
     """SIGSTOP of a whole box, the init first."""
     for pid in (init, *below(init)):
-        os.kill(pid, signal.SIGSTOP)
+        _stop(pid)
 
 
 def stop_engine(init: int) -> None:
     """SIGSTOP of everything in a box but its init."""
     for pid in below(init):
+        _stop(pid)
+
+
+def _stop(pid: int) -> None:
+    with suppress(ProcessLookupError):  # a program that was just ending
         os.kill(pid, signal.SIGSTOP)
 
 
 def no_freezer() -> str | None:
     """Why no control group can be frozen here, None when one can."""
+    if os.geteuid() != 0:
+        return "only root freezes control groups"
     if os.access("/sys/fs/cgroup/freezer", os.W_OK) or Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        return None if os.geteuid() == 0 else "only root freezes control groups"
+        return None
     return "no freezer of control groups is mounted here"
 
 
@@ -134,7 +141,8 @@ def frozen_group(init: int) -> Generator[None]:
     group.mkdir()
     try:
         for pid in (init, *below(init)):
-            (group / "cgroup.procs").write_text(str(pid))
+            with suppress(ProcessLookupError):
+                (group / "cgroup.procs").write_text(str(pid))
         (group / state).write_text(frozen)
         yield
     finally:

@@ -173,6 +173,7 @@ class Keeper:
         kernel ends it as soon as it thaws."""
         why = f"it did not answer {PINGS} times within {self._settings.watch.ping:g} s"
         log.warning("a box is frozen", agent=station.name, box=station.box)
+        station.stopping = True  # before the turn's end: the next turn gets another box
         turn = await self._store.read(turn_rows.open_turn_of, station.agent_id)
         await self._turns.end_now(station.agent_id, replace(BOX_FROZEN, note=f"the box is frozen: {why}"))
         try:

@@ -115,7 +115,18 @@ class Stations:
         """
         async with self.lock(agent.id):
             found = self._by_agent.get(agent.id)
+            if found is not None and found.stopping:
+                await self._until_over(found)
+                found = None
             return found if found is not None else await self._start(agent)
+
+    async def _until_over(self, station: Station) -> None:
+        """A box that is being ended serves no other turn: it would be lost, and its mail with another failure."""
+        try:
+            async with asyncio.timeout(self._p.settings.start):
+                await station.over.wait()
+        except TimeoutError:
+            raise BoxStartFailed(f'the last box of "{station.name}" does not end', remedy="run: mel doctor") from None
 
     async def open(self, row: box_rows.BoxRow) -> Station:
         """A station for a box that lives already: its sockets are bound anew and boxd dials in by itself."""
