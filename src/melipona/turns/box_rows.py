@@ -72,6 +72,21 @@ def set_box_wake(c: Connection, box: BoxId, at: Micros | None) -> None:
     _wake.run(c, p_id=box, p_at=at)
 
 
+def let_go_idle(c: Connection, box: BoxId) -> bool:
+    """A box whose idle time is over is about to be stopped: nothing is given to its programs any more.
+
+    False when its agent has been given a turn since somebody looked.
+    """
+    busy = select(turns.c.agent_id).where(turns.c.state != literal_column("'ended'"))
+    idle = (boxes.c.id == box, boxes.c.state != literal_column("'gone'"), boxes.c.wake_at <= now(c))
+    if c.execute(select(boxes.c.id).where(*idle, boxes.c.agent_id.not_in(busy))).first() is None:
+        return False
+    live = select(programs.c.id).where(programs.c.box_id == box, programs.c.state != literal_column("'ended'"))
+    for (program,) in c.execute(live).all():
+        end_program(c, ProgramId(program))
+    return True
+
+
 def live_boxes(c: Connection, host: str) -> list[BoxRow]:
     """Boxes of this host that are not gone."""
     query = (

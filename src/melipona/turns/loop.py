@@ -34,6 +34,7 @@ from melipona.turns.model import STOPPED, Cause, Ending, OpenTurn
 from melipona.turns.parts import RunnerParts
 from melipona.turns.runner import TurnRunner
 from melipona.turns.slots import Slots
+from melipona.turns.station import Station
 
 log = structlog.get_logger("turns")
 
@@ -288,9 +289,9 @@ class Turns:
         for program in looked.engines:
             station = self._p.stations.get(program.agent_id)
             try:
-                # The row first, for the reason that `EngineSeat` has.
-                await self._p.store.write_when_possible(program_rows.end_program, program.id)
-                if station is not None:
+                # The row first, as in `EngineSeat`; and none of an engine that a sender has prompted meanwhile.
+                ended = await self._p.store.write_when_possible(program_rows.end_idle, program.id)
+                if ended and station is not None:
                     await self._p.stations.end_engine(station, program.id)
             except BoxError as error:
                 log.warning("an idle engine could not be stopped", agent=program.agent_id, error=error.message)
@@ -299,17 +300,22 @@ class Turns:
             if station is None:  # it is still being taken over, or could neither be reached nor ended
                 await self._p.store.write_when_possible(box_rows.set_box_wake, box.id, self._again())
             elif box.agent_id not in self._runners:
-                await self._stop_box(station.agent_id)
+                await self._stop_box(station)
 
-    async def _stop_box(self, agent: AgentId) -> None:
-        station = self._p.stations.get(agent)
-        if station is None:
-            return
-        try:
-            await self._p.stations.stop(station, "idle")
-        except BoxError as error:
-            log.warning("an idle box could not be stopped", agent=station.name, error=error.message)
+    async def _stop_box(self, station: Station) -> None:
+        """Stop a box, unless its agent has been given a turn. One that begins meanwhile waits, for a new box."""
+        lock = self._p.stations.lock(station.agent_id)
+        if lock.locked():
             await self._p.store.write_when_possible(box_rows.set_box_wake, station.box, self._again())
+            return
+        async with lock:
+            if not await self._p.store.write_when_possible(box_rows.let_go_idle, station.box):
+                return
+            try:
+                await self._p.stations.stop(station, "idle")
+            except BoxError as error:
+                log.warning("an idle box could not be stopped", agent=station.name, error=error.message)
+                await self._p.store.write_when_possible(box_rows.set_box_wake, station.box, self._again())
 
     def _again(self) -> Micros:
         return later(self._p.clock.now(), AGAIN)

@@ -12,7 +12,7 @@ from melipona.clock import Micros
 from melipona.ids import AgentId, BoxId, ProgramId
 from melipona.store.engine import now
 from melipona.store.hot import Hot
-from melipona.store.schema import boxes, outbox, programs
+from melipona.store.schema import boxes, outbox, programs, turns
 
 _of_id = programs.c.id == bindparam("p_id")
 _number = Hot(update(programs).where(_of_id).values(next_seq=programs.c.next_seq + 1).returning(programs.c.next_seq))
@@ -102,6 +102,16 @@ def end_program(c: Connection, program: ProgramId) -> None:
     """The program is gone; what was still to be written to it goes with it."""
     c.execute(update(programs).where(programs.c.id == program).values(state="ended", entered_at=now(c), wake_at=None))
     c.execute(delete(outbox).where(outbox.c.program_id == program))
+
+
+def end_idle(c: Connection, program: ProgramId) -> bool:
+    """End a program whose idle time is over; False when it has been given a turn since somebody looked."""
+    idle = (programs.c.id == program, programs.c.state != literal_column("'ended'"), programs.c.wake_at <= now(c))
+    busy = select(turns.c.agent_id).where(turns.c.state != literal_column("'ended'"))
+    if c.execute(select(programs.c.id).where(*idle, programs.c.agent_id.not_in(busy))).first() is None:
+        return False
+    end_program(c, program)
+    return True
 
 
 def put_line(c: Connection, program: ProgramId, line: str) -> int:
