@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import select
 import socket
 import subprocess
@@ -34,7 +35,7 @@ FIGURES = (
 )
 CONFIG = FREE.replace("[mail]", "[turns]\ncap = 4\n[mail]")
 BODY = json.dumps({"to": "ben", "body": "x" * 440}).encode()
-SEND = b"POST /api/tools/send HTTP/1.1\r\ncontent-type: application/json"
+SEND = b"POST /api/tools/send HTTP/1.1\r\ncontent-type: application/json\r\nidempotency-key: %s"
 PAGE = os.urandom(4096)
 
 
@@ -71,7 +72,7 @@ class Hops:
         """One hop: seconds until ana was answered, and until ben's box had the line."""
         want = self.ben.prompts + 1
         began = time.perf_counter()
-        request(self.ana.gate, SEND, BODY)
+        request(self.ana.gate, SEND % secrets.token_hex(8).encode(), BODY)
         answered, data = 0.0, b""
         while not answered or self.ben.prompts < want:
             for ready in select.select([self.ana.gate, self.ben], [], [], 20)[0]:
@@ -157,7 +158,7 @@ class Floor:
     def once(self) -> tuple[float, float]:
         """As `Hops.once`."""
         began, answered, line = time.perf_counter(), 0.0, 0.0
-        request(self._gate, SEND, BODY)
+        request(self._gate, SEND % secrets.token_hex(8).encode(), BODY)
         while not answered or not line:
             for ready in select.select([self._gate, self._box], [], [], 20)[0]:
                 data = ready.recv(65536)

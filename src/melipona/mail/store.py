@@ -5,6 +5,8 @@ What ends a lease is fenced by turn *and* generation: what a dead turn reports c
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from melipona.ids import OPERATOR, SYSTEM, AgentId, TurnId
@@ -14,6 +16,7 @@ from melipona.mail.model import (
     MailLimits,
     Message,
     MessageKind,
+    MessageState,
     Parked,
     after_failure,
     delivered_alone,
@@ -74,16 +77,25 @@ def lease(c: Connection, agent_id: AgentId, turn: TurnId, generation: int, *, li
         return []
     leased: list[Message] = []
     for message in _together(found, joining=LEASED_BY.one(c, p_turn=turn) is not None):
+        row = replace(
+            message,
+            state=MessageState.LEASED,
+            turn=turn,
+            generation=generation,
+            attempts=message.attempts + 1,
+            maybe_seen=message.attempts > 0 or message.maybe_seen,
+            entered_at=at,
+            wake_at=None,
+        )
         LEASE.run(
             c,
-            p_id=message.id,
+            p_id=row.id,
             p_turn=turn,
             p_generation=generation,
-            p_attempts=message.attempts + 1,
-            p_seen=int(message.attempts > 0 or message.maybe_seen),
+            p_attempts=row.attempts,
+            p_seen=int(row.maybe_seen),
             p_now=at,
         )
-        row = get(c, message.id)
         record(c, "message.leased", row, turn=turn, attempts=row.attempts, maybe_seen=row.maybe_seen)
         leased.append(row)
     return leased
