@@ -131,6 +131,8 @@ class TurnListener:
                             self._count(after - self.offset)
                             self.offset = after
                             await pace.breathe()
+                        if result is None:
+                            await self.log.written.wait()  # on a full disk the engine waits (D-15)
                         await fault("turns.spool.before_acknowledge")
                         await link.acknowledge(self.seat.program, self.offset)
                         await fault("turns.spool.after_acknowledge")
