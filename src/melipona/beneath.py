@@ -69,11 +69,20 @@ def opened_regular(folder: Path, relative: str) -> Generator[int]:
         os.close(root)
     try:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or _unlinked(fd):
             raise Invalid(f"{relative} is not a regular file with one name", remedy="copy it", code="not_a_file")
         yield fd
     finally:
         os.close(fd)
+
+
+def _unlinked(fd: int) -> bool:
+    """Whether the name that was opened is gone. Asked after the number of names was seen to be one.
+
+    The one name could be another than the one we came by: a hard link of a file elsewhere that was removed between
+    opening and counting. A name that is there now was there then, and was the only one.
+    """
+    return Path(f"/proc/self/fd/{fd}").readlink().name.endswith(" (deleted)")
 
 
 def _open_below(root: int, relative: str) -> int:
