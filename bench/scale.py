@@ -83,7 +83,7 @@ def _measure(hive: Hive, count: int) -> Values:
 @contextmanager
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
     """Two stores. All agents are stopped: what is sent waits, and no turn disturbs."""
-    many, messages = run.size(10_000, 10_000, 100), run.size(1_000_000, 100_000, 1000)
+    many, messages = run.size(10_000, 10_000, 100), run.size(1_000_000, 20_000, 1000)
     count = run.size(100, 40, 3)
     hives: dict[str, Hive] = {}
     with ExitStack() as stack:
