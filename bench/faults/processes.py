@@ -143,6 +143,7 @@ class Run:
     def fault(self) -> None:
         """One fault of a random kind in a random agent's turn."""
         kind, agent = self.random.choice(self.kinds), self.random.choice(VICTIMS)
+        self.neighbour.rest(3)
         fault = KINDS[kind]
         self.faults[kind] += 1
         since, began = len(self.hive.seen), time.monotonic()

@@ -94,9 +94,9 @@ def goes_on(hive: HiveProcess, name: str, message: int) -> None:
 
 def test_an_engine_that_was_stopped_is_ended_for_its_silence(hive: HiveProcess, neighbour: Neighbour) -> None:
     """ "Stopped for ten minutes": it hears no interrupt either; the kill reaches it, and the box stays."""
+    meanwhile = neighbour.meanwhile()
     message, init = began(hive, "stopped", WAITS)
     box_faults.stop_engine(init)
-    meanwhile = Neighbour(hive, usual=neighbour.usual)
     meanwhile.answer(3)
     assert ended(hive, "stopped") == ("failed", "time_silence")
     goes_on(hive, "stopped", message)
@@ -126,10 +126,10 @@ def test_an_engine_that_closes_its_pipes_and_stays_is_ended(hive: HiveProcess) -
 def test_a_box_that_is_frozen_or_speaks_half_a_frame_is_ended(hive: HiveProcess, neighbour: Neighbour) -> None:
     """SECURITY.md 3.5 trap 5: it looks alive; boxd does not answer the ping. At once: a box that was stopped whole, and
     one whose boxd stopped in the middle of a frame."""
+    meanwhile = neighbour.meanwhile()
     inits = {name: began(hive, name, HOLDS) for name in ("frozen", "half")}
     box_faults.stop_all(inits["frozen"][1])
     (hive.work("half") / "half").touch()
-    meanwhile = Neighbour(hive, usual=neighbour.usual)
     meanwhile.answer(5)
     for name, (_, init) in inits.items():
         assert ended(hive, name) == ("lost", "box_frozen")

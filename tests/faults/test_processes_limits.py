@@ -82,9 +82,9 @@ def binds(hive: HiveProcess, limit: str) -> None:
 
 def break_once(hive: HiveProcess, neighbour: Neighbour, name: str, playbook: str) -> tuple[int, dict[str, Any]]:
     """Let a new agent run into its limit while the neighbour works; its message, and how its first turn ended."""
+    meanwhile = neighbour.meanwhile()
     hive.agent(name, playbook=playbook)
     message = hive.send(name, "break")
-    meanwhile = Neighbour(hive, usual=neighbour.usual)
     meanwhile.answer(5)
     ended = hive.wait_for("turn.ended", lambda e: e["agent"] == name)
     assert meanwhile.ratio < 2, (meanwhile.during, meanwhile.usual)
@@ -142,10 +142,10 @@ def test_an_engine_that_floods_is_ended_with_the_output_limit(
 def test_a_box_that_forks_without_end_takes_nothing_from_its_neighbour(hive: HiveProcess, neighbour: Neighbour) -> None:
     """T6: what forks goes on forking for as long as its turn runs; an interrupt ends all of it."""
     binds(hive, "processes")
+    meanwhile = neighbour.meanwhile()
     hive.agent("bomb", playbook=python(FORKS))
     hive.send("bomb", "break")
     hive.wait_for("turn.started", lambda e: e["agent"] == "bomb")
-    meanwhile = Neighbour(hive, usual=neighbour.usual)
     meanwhile.answer(20)
     hive.client.post("/agents/bomb/interrupt")
     ended = hive.wait_for("turn.ended", lambda e: e["agent"] == "bomb")
