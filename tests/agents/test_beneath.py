@@ -14,6 +14,7 @@ from melipona.errors import AskedWrongly, WorldFailed
 ROUNDS = 3000
 
 
+@pytest.mark.threat("T23")
 def test_a_folder_that_is_swapped_for_a_link_never_leads_outside(tmp_path: Path) -> None:
     """T23: between a folder and a link to its parent, as fast as it goes."""
     (tmp_path / "ws" / "d").mkdir(parents=True)

@@ -61,6 +61,7 @@ def peopled(operator: Browser) -> Browser:
     return operator
 
 
+@pytest.mark.threat("T38")
 def test_hostile_headers_are_refused_on_every_route(peopled: Browser) -> None:
     """T38, section 7 line 21: before routing, with a session in the cookie."""
     before = _dump(peopled.hive)
@@ -107,6 +108,7 @@ def test_a_link_from_elsewhere_may_open_a_page_but_no_data(operator: Browser) ->
     assert operator.ask("GET", "/api/v1/state", headers=clicked).status == 403
 
 
+@pytest.mark.threat("T38")
 def test_get_and_head_change_nothing(peopled: Browser) -> None:
     """Section 7 line 21: every GET route is called over both transports, and the database is compared."""
     hive = peopled.hive

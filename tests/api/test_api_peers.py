@@ -33,6 +33,7 @@ def test_a_process_of_ours_is_heard() -> None:
     assert _verdict_of() is None
 
 
+@pytest.mark.threat("T11")
 def test_a_process_in_another_pid_namespace_is_refused(hive: ServedHive) -> None:
     """T11: a socket that leaked into a box makes no operator, although the box has the owner's uid."""
     inside = ["unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child", sys.executable, "-c", ASK]
@@ -46,6 +47,7 @@ def test_a_process_in_another_pid_namespace_is_refused(hive: ServedHive) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.threat("T40")
 def test_another_user_is_refused() -> None:
     """T40: by uid, whatever the folder's mode is."""
     verdict = _verdict_of(65534)

@@ -23,6 +23,7 @@ from .conftest import SOON, FakeBoxd, hear, shell, spec
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.threat("T9")
 async def test_only_the_boxs_init_is_heard(link: BoxLink, tmp_path: Path) -> None:
     """T9, SECURITY 3.5: children of the box can reach the socket file and are turned away by their pid."""
     stranger = FakeBoxd(tmp_path / "run")

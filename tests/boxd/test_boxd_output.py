@@ -105,6 +105,7 @@ async def test_other_programs_keep_their_last_64_mib_behind_a_marked_gap(link: B
     assert heard.gaps[0] + len(heard.data) == 100_000_000
 
 
+@pytest.mark.threat("T7")
 async def test_a_line_of_a_gibibyte_is_buffered_nowhere_beyond_the_bounds(tmp_path: Path, link: BoxLink) -> None:
     """T7: neither boxd's own memory nor the daemon's buffer grows with a line that never ends."""
     await link.start(spec("p", "head", "-c", "1G", "/dev/zero"))

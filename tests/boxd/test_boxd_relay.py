@@ -231,6 +231,7 @@ async def test_a_program_that_does_not_read_does_not_fill_the_memory(link: BoxLi
         assert int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) < 48 << 10
 
 
+@pytest.mark.threat("T34")
 async def test_five_hundred_slow_connections_hold_up_nobody(link: BoxLink, gate: FakeGate) -> None:
     """T15: those that say nothing and those that say one byte cost boxd little; others are served meanwhile."""
     await gate.open(_echo)

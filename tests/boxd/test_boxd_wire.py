@@ -174,6 +174,7 @@ def _feed(parser: BoxdParser, data: bytes, cut: int) -> None:
 
 @given(st.lists(st.tuples(_heads, st.binary(max_size=120)), max_size=6), st.integers(0, 200))
 @settings(max_examples=400, deadline=1000)
+@pytest.mark.threat("T8")
 def test_forged_frames_give_valid_data_or_a_protocol_error(frames: list[tuple[Any, bytes]], cut: int) -> None:
     """T8: within a second, whatever the frames hold."""
     data = b"".join(_framed(json.dumps(head).encode(), blob) for head, blob in frames)

@@ -51,6 +51,7 @@ words = st.text(st.characters(blacklist_characters="\0"), min_size=0, max_size=1
 
 
 @given(sources, facts, limits, descriptors, agents, st.dictionaries(st.just("A") | st.just("B"), words), st.data())
+@pytest.mark.threat("T1")
 def test_no_combination_of_options_makes_anything_at_or_below_a_writable_bind(
     places: Sources,
     found: HostFacts,
@@ -164,6 +165,7 @@ def test_the_profile_is_the_one_that_was_tried() -> None:
     ]
 
 
+@pytest.mark.threat("T5")
 def test_the_environment_of_boxes_is_a_fixed_list() -> None:
     """T5, D-13: nothing of the daemon's own; the tool comes first on PATH, the proxy is the box's egress port."""
     env = base_environment()

@@ -51,6 +51,7 @@ async def test_a_box_outlives_its_launcher_and_its_monitor(bench: Bench) -> None
     assert await bench.driver.inspect(box.ref) is BoxState.GONE
 
 
+@pytest.mark.threat("T47")
 async def test_a_foreign_process_with_the_pid_of_a_box_is_never_signalled(bench: Bench) -> None:
     """T47: pid, start time, namespace and boot must all match; one that does not is a box that is gone."""
     with subprocess.Popen(["/bin/sleep", "60"]) as foreign:
@@ -71,6 +72,7 @@ async def test_an_unreadable_handle_is_unknown_and_ends_nothing(bench: Bench) ->
     assert await bench.driver.inspect(BoxRef(BoxId("x"), {"pid": "?"})) is BoxState.UNKNOWN
 
 
+@pytest.mark.threat("T2")
 async def test_no_file_of_proc_sys_can_be_opened_for_writing(bench: Bench) -> None:
     """T2: also when the daemon is root."""
     box = await bench.start()
@@ -91,6 +93,7 @@ except OSError as error: print(error.errno)
     assert int(out[1]) in (13, 30)
 
 
+@pytest.mark.threat("T2")
 async def test_root_is_refused_as_the_user_of_boxes(bench: Bench) -> None:
     """T2, D-6: a mapped uid 0 starts nothing."""
     driver = BubblewrapBoxDriver(hive="h", trees=bench.folders.trees, owner=Owner(0, 0))

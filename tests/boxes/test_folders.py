@@ -183,6 +183,7 @@ def test_removals_run_side_by_side_and_twice(folders: Folders) -> None:
         assert list(folders.boxes.iterdir()) == list((folders.data / "trash").iterdir()) == []
 
 
+@pytest.mark.threat("T44")
 def test_a_namesake_inherits_nothing(folders: Folders) -> None:
     """T44: a destroyed agent's named folder is out of the way before its name is used again; purge still finds it."""
     folders.make_agent(ANA, NAME)

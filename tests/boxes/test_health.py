@@ -38,6 +38,7 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
 
 
 @pytest.mark.boxes
+@pytest.mark.threat("T3")
 async def test_the_probe_sees_what_a_usual_sandbox_leaves_open(tmp_path: Path) -> None:
     """T3, control: the same 34 attempts, in a plain bwrap without filter and limits."""
     stage = Stage(box_owner())
@@ -88,6 +89,7 @@ async def test_the_doctor_starts_real_boxes_and_says_what_it_found(driver: Bubbl
 
 
 @pytest.mark.boxes
+@pytest.mark.threat("T1")
 async def test_the_reproducer_reproduces(tmp_path: Path) -> None:
     """CVE-2026-87766: the wheel's 0.11 is vulnerable, and one that starts no box is not called safe."""
     bwrap = bundled_bwrap()

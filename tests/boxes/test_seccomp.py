@@ -75,6 +75,7 @@ def test_an_unknown_machine_gets_no_box() -> None:
         filter_path("riscv64")
 
 
+@pytest.mark.threat("T3")
 def test_the_filter_refuses_and_allows(architecture: str) -> None:
     """T3: sockets, namespaces, terminals, devices, keys, tracing, new mount calls; ordinary work goes on."""
     program = filter_path(architecture).read_bytes()

@@ -66,6 +66,7 @@ def _hostile(hive: ServedHive) -> None:
 
 @pytest.mark.parametrize("args", ARGS, ids=" ".join)
 @pytest.mark.parametrize("json_option", [False, True], ids=["people", "json"])
+@pytest.mark.threat("T4")
 def test_no_control_character_of_an_agent_reaches_the_terminal(
     hive: ServedHive, mel: Mel, args: list[str], json_option: bool
 ) -> None:

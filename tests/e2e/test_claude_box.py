@@ -191,6 +191,7 @@ def test_a_turn_is_counted_at_the_gate(claude: ClaudeHive) -> None:
     assert {request["model"] for request in claude.asked} == {"claude-sonnet-4-5"}
 
 
+@pytest.mark.threat("T22")
 def test_a_repository_decides_nothing(tmp_path: Path) -> None:
     """T22: hooks, MCP servers, permission rules, key helper and model address of a repository do nothing."""
     with running_claude_hive(tmp_path, engine_idle=1) as claude:

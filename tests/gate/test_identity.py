@@ -97,6 +97,7 @@ async def test_a_bug_in_a_tool_shows_nothing_of_the_inside(hive: Hive) -> None:
             assert "internal error" in answer.text
 
 
+@pytest.mark.threat("T11")
 def test_the_gates_routes_are_these_and_no_other() -> None:
     """T11, line 25: a frozen list; the operator's routes do not exist here."""
     assert app.ROUTES == (

@@ -26,6 +26,7 @@ STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 @pytest.mark.anyio
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("how", ["body", "header", "redirect", "401"])
+@pytest.mark.threat("T14")
 async def test_an_upstream_that_echoes_the_key_does_not_get_it_into_the_box(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str, stream: bool
 ) -> None:

@@ -22,6 +22,7 @@ COST = 1000 * 5 + 70 * 25 + 500 * 0.5 + 200 * 6.25
 MANY: dict[str, Any] = {"gate": {"connections": 64, "streams": 64}}
 
 
+@pytest.mark.threat("T33")
 async def test_fifty_parallel_calls_cannot_pass_the_limit(tmp_path: Path) -> None:
     """T33, line 13: spent and set aside never pass the day's limit, and what is refused never reaches the upstream."""
     limit = 0.05

@@ -79,6 +79,7 @@ async def raw(path: Path, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", list(REFUSED))
+@pytest.mark.threat("T15", "T19")
 async def test_odd_bytes_are_refused_and_do_nothing(hive: Hive, name: str) -> None:
     """T15, T19: each is a 4xx or a closed connection; no tool runs, nothing goes to the upstream."""
     path = await hive.box("ana")

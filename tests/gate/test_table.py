@@ -131,6 +131,7 @@ PATHS = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("method", "path"), PATHS)
+@pytest.mark.threat("T12")
 async def test_every_other_path_of_the_provider_is_refused(hive: Hive, method: str, path: str) -> None:
     """T12: an exact table of (method, path)."""
     async with hive.client("ana") as box:

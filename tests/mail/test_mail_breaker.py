@@ -196,6 +196,7 @@ async def test_zero_turns_a_limit_off(tmp_path: Path) -> None:
         assert await hive.told("thread.tripped") == []
 
 
+@pytest.mark.threat("T45")
 async def test_a_clock_that_jumped_back_locks_nobody_out(tmp_path: Path) -> None:
     """I-17: messages of the future are not of this minute."""
     async with temporary_rooms(tmp_path / "data", sends_per_minute=3) as hive:

@@ -38,6 +38,7 @@ ESCAPES = {
 
 
 @pytest.mark.parametrize("what", COSTLY)
+@pytest.mark.threat("T6", "T7")
 def test_an_engines_line_of_very_many_parts_is_unknown_and_quickly_so(what: str) -> None:
     """T7: the line is kept as it is and means nothing."""
     for decoder in (ClaudeDecoder(), PlaybookDecoder()):

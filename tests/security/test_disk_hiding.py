@@ -23,6 +23,7 @@ print(measure([Path(sys.argv[1])]).over(10 << 30, 500_000))
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o300, 0o600], ids=oct)
+@pytest.mark.threat("T6")
 def test_a_folder_that_its_owner_closed_is_over_any_limit(mode: int) -> None:
     """T6: to the daemon of an ordinary user a closed folder of any size counted as nothing."""
     uid = box_owner().uid

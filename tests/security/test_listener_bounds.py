@@ -46,6 +46,7 @@ async def hear(heard: TurnListener, line: dict[str, Any]) -> None:
         await heard._take(1, event)  # pyright: ignore[reportPrivateUsage]
 
 
+@pytest.mark.threat("T6")
 async def test_demands_of_one_turn_are_answered_up_to_a_number_and_a_length(tmp_path: Path) -> None:
     """T6: each answer is a row until the turn ends; a box could have filled the database with its own ids."""
     heard, _, lines = listener(tmp_path)

@@ -24,6 +24,7 @@ except ValueError:
 
 
 @pytest.mark.parametrize("how", ["readable", "json"])
+@pytest.mark.threat("T36")
 def test_every_character_that_could_act_is_shown_and_no_line_is_forged(how: str) -> None:
     """T36: C0 and C1 controls (0x9b begins a terminal's commands too), bidi, separators, half characters."""
     done = subprocess.run([sys.executable, "-c", SAY, how], capture_output=True, timeout=60, check=True)

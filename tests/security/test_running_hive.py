@@ -60,6 +60,7 @@ def hive(tmp_path_factory: pytest.TempPathFactory) -> Generator[HiveProcess]:
         yield running
 
 
+@pytest.mark.threat("T37")
 def test_the_key_is_in_no_file_answer_backup_and_process_list(hive: HiveProcess, tmp_path: Path) -> None:
     """T37, invariant 27: it is in the memory of the daemon, and in the environment it was given by its owner."""
     canary = CANARY.encode()
@@ -92,6 +93,7 @@ def test_everything_lies_in_a_folder_that_is_its_owners_alone(hive: HiveProcess)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.threat("T40")
 def test_another_user_opens_no_file_and_no_socket_of_the_hive(hive: HiveProcess) -> None:
     """T40: as a second uid and as the uid of the boxes, even with all paths leading there open: EACCES everywhere."""
     paths = [str(path) + ("/" if path.is_dir() else "") for path in hive.data.rglob("*") if not path.is_symlink()]

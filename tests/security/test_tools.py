@@ -45,6 +45,7 @@ async def test_the_matrix_knows_every_tool(hive: Gated) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.threat("T10")
 async def test_a_tool_acts_for_the_owner_of_the_socket_whatever_it_is_told(hive: Gated, tool: str) -> None:
     """T10, BR-16: a foreign id in an argument is a mistake, in a header or a query it is nothing."""
     ana, ben = await hive.agent("ana"), await hive.agent("ben")
@@ -95,6 +96,7 @@ async def test_hostile_arguments_are_told_as_mistakes_and_meet_no_bug(hive: Gate
             assert answer.status_code in (400, 422), answer.text
 
 
+@pytest.mark.threat("T23")
 async def test_published_paths_never_leave_the_agents_own_folders(hive: Gated) -> None:
     """T23: links, hard links, devices, other agents' files, the daemon's own."""
     ana, ben = await hive.agent("ana"), await hive.agent("ben")
