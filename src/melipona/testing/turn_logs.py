@@ -33,8 +33,8 @@ def check_logs(data: Path) -> list[Finding]:
         lines, torn = log_lines(data / path)
         if state == "ended" and torn:
             found.append(Finding("I-12", subject, "its log ends inside a line"))
-        if state == "ended" and not lines:
-            found.append(Finding("I-12", subject, "it had a prompt and has no log"))
+        if result == "ok" and not lines:
+            found.append(Finding("I-12", subject, "it ended well and has no log"))
         found += _offsets(subject, lines, turn, reached)
         found += _calls(subject, lines, whole=result == "ok")
         if result == "ok":
