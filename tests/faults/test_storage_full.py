@@ -126,7 +126,7 @@ def test_a_full_disk_is_read_only_acts_by_its_ballast_and_goes_on_by_itself(hive
     kept: list[int] = []
     refused = until_refused(hive, kept)
     assert refused.code == "store_full"
-    assert "mel agent purge" in refused.remedy
+    assert "--purge" in refused.remedy
     hive.wait_for("disk.full")
     assert not ballast.exists()
     state = hive.client.get("/state")
