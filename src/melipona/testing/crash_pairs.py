@@ -139,26 +139,34 @@ def pairs_of(told: Sequence[Result], *, most: int) -> list[Pair]:
     return found
 
 
-def chosen(pairs: Sequence[Pair], share: float, seed: int) -> list[Pair]:
-    """Each point at least once, with a story that passes it, and a share of the others."""
-    order = list(pairs)
-    random.Random(seed).shuffle(order)
-    seen: set[str] = set()
-    kept: list[Pair] = []
+def chosen(told: Sequence[Result], share: float, seed: int, *, most: int = 1) -> tuple[list[Pair], list[Pair]]:
+    """Each point once, with the quickest story that passes it; and a share of the other pairs, in the seed's order."""
+    quickest = {result.pair: result.seconds for result in told}
+    kept: dict[str, Pair] = {}
     others: list[Pair] = []
-    for pair in order:
+    for pair in sorted(pairs_of(told, most=most), key=lambda pair: (quickest[pair.story], str(pair))):
         assert pair.wish is not None
-        (others if pair.wish.point in seen else kept).append(pair)
-        seen.add(pair.wish.point)
-    return sorted([*kept, *others[: round(len(others) * share)]], key=str)
+        if kept.setdefault(pair.wish.point, pair) is not pair:
+            others.append(pair)
+    random.Random(seed).shuffle(others)
+    return list(kept.values()), others[: round(len(others) * share)]
 
 
-def run(pairs: Sequence[Pair], room: Path, jobs: int, report: Path | None = None) -> list[Result]:
+def run(
+    pairs: Sequence[Pair],
+    room: Path,
+    jobs: int,
+    report: Path | None = None,
+    *,
+    more: Sequence[Pair] = (),
+    until: float | None = None,
+) -> list[Result]:
     """Run pairs in `jobs` processes, each a copy of this program that tells those it reads.
 
-    Each result is appended to `report` as it comes.
+    Of `more` those are run that are begun before the moment `until` of the monotonic clock. Each result is appended to
+    `report` as it comes.
     """
-    waiting = sorted(pairs, key=str, reverse=True)
+    waiting = _Waiting([*pairs, *more], len(pairs), until)
     results: list[Result] = []
     with model_api(room) as env:
         argv = [sys.executable, "-m", "melipona.testing.crash_pairs", "--tell", str(room)]
@@ -166,7 +174,7 @@ def run(pairs: Sequence[Pair], room: Path, jobs: int, report: Path | None = None
             subprocess.Popen(
                 argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **_aside(env)}
             )
-            for _ in range(min(jobs, len(waiting)))
+            for _ in range(min(jobs, len(pairs)))
         ]
         try:
             results = _dealt(workers, waiting, report)
@@ -178,7 +186,7 @@ def run(pairs: Sequence[Pair], room: Path, jobs: int, report: Path | None = None
     return results
 
 
-def _dealt(workers: Sequence[subprocess.Popen[str]], waiting: list[Pair], report: Path | None) -> list[Result]:
+def _dealt(workers: Sequence[subprocess.Popen[str]], waiting: _Waiting, report: Path | None) -> list[Result]:
     """Hand each worker its next pair as it ends one."""
     results: list[Result] = []
     with selectors.DefaultSelector() as selector:
@@ -199,11 +207,29 @@ def _dealt(workers: Sequence[subprocess.Popen[str]], waiting: list[Pair], report
     return results
 
 
-def _hand(worker: subprocess.Popen[str], waiting: list[Pair], telling: dict[int, Pair]) -> bool:
-    if not waiting:
+@dataclass(slots=True)
+class _Waiting:
+    """Pairs that are not begun yet; the first `must` are told whatever the time."""
+
+    pairs: list[Pair]
+    must: int
+    until: float | None
+    begun: int = 0
+
+    def next(self) -> Pair | None:
+        late = self.begun >= self.must and self.until is not None and time.monotonic() > self.until
+        if late or self.begun == len(self.pairs):
+            return None
+        self.begun += 1
+        return self.pairs[self.begun - 1]
+
+
+def _hand(worker: subprocess.Popen[str], waiting: _Waiting, telling: dict[int, Pair]) -> bool:
+    pair = waiting.next()
+    if pair is None:
         return False
     assert worker.stdin is not None
-    pair = telling[worker.pid] = waiting.pop()
+    telling[worker.pid] = pair
     worker.stdin.write(f"{pair}\n")
     worker.stdin.flush()
     return True
@@ -232,6 +258,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--replay", action="append", metavar="PAIR", help="only this pair, as a failure printed it")
     parser.add_argument("--seed", type=int, default=None, help="of the sample, and of the order")
     parser.add_argument("--share", type=float, default=1.0, help="of the pairs beyond one for each point")
+    parser.add_argument("--seconds", type=float, help="begin no pair beyond one for each point after this time")
+    parser.add_argument("--also", action="append", default=[], metavar="PAIR", help="a pair that is told in any case")
     parser.add_argument("--passings", type=int, default=1, help="passings of a point that are crashed at most")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--report", type=Path, help="where all results go, as JSON lines")
@@ -250,9 +278,11 @@ def _campaign(options: argparse.Namespace, room: Path) -> int:
     else:
         seed = random.randrange(1 << 32) if options.seed is None else options.seed
         told = run([Pair(name) for name in options.story or STORIES], room, options.jobs, options.report)
-        pairs = chosen(pairs_of(told, most=options.passings), options.share, seed)
-        print(f"seed {seed}: {len(pairs)} pairs of {len({p.wish.point for p in pairs if p.wish})} points", flush=True)
-        results = [*told, *run(pairs, room, options.jobs, options.report)]
+        must, more = chosen(told, options.share, seed, most=options.passings)
+        print(f"seed {seed}: {len(must)} points, {len(more)} further pairs", flush=True)
+        until = None if options.seconds is None else began + options.seconds
+        also = [Pair.parse(text) for text in options.also]
+        results = [*told, *run([*also, *must], room, options.jobs, options.report, more=more, until=until)]
     failed = [result for result in results if result.findings]
     for result in failed:
         print(f"\n{result.pair} FAILED ({result.seconds:.1f} s)", *result.findings, sep="\n  ")

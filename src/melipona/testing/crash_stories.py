@@ -276,6 +276,20 @@ def interrupted(rig: Rig) -> None:
     rig.expect("answers", rig.answers(), ["went on with long"])
 
 
+def too_long(rig: Rig) -> None:
+    """A turn that passes its limit of time is interrupted, its mail fails; what is parked is retried."""
+    rig.begin()
+    rig.create("ana", playbook=SLOW)
+    message = rig.send("ana", "slow")
+    rig.until("SELECT 1 FROM turns WHERE reason = 'time_total'")
+    (rig.work("ana") / "go").touch()
+    (state,) = rig.until("SELECT state FROM messages WHERE id = ? AND state IN (2, 3)", message)
+    if state == PARKED:
+        rig.verb_message("retry", message)
+        rig.handled(message)
+    rig.quiet()
+
+
 # ---- daemons that come and go ---------------------------------------------------------------------------------------
 
 
@@ -370,15 +384,19 @@ def budget(rig: Rig) -> None:
 [[rule]]
 kind = "mail"
 steps = [
-  { model = "say:hello", name = "claude-haiku-4-5", max_tokens = 64, stream = false, into = "whole", may_fail = true },
-  { model = "say:hello", name = "claude-haiku-4-5", max_tokens = 64, into = "stream", may_fail = true },
+  { model = "say hello", name = "a-model-that-is-not-allowed", max_tokens = 64, into = "no", may_fail = true },
+  { model = 'STEPS: [{"status": 400, "times": 9}]', name = "claude-haiku-4-5", into = "no", may_fail = true },
+  { model = "say hello", name = "claude-haiku-4-5", max_tokens = 64, stream = false, into = "whole", may_fail = true },
+  { repeat = 3, steps = [
+    { model = "say hello", name = "claude-haiku-4-5", max_tokens = 64, into = "stream", may_fail = true },
+  ] },
   { send = "the model said something" },
 ]
 [[rule]]
 steps = [{ say = "noted" }]
 """,
     )
-    for _ in range(3):
+    for _ in range(2):
         rig.send("ana", "ask")
     rig.until(
         "SELECT 1 FROM agents WHERE name = 'ana' AND (trouble = 'budget_spent' OR NOT EXISTS"
@@ -509,9 +527,12 @@ def seals(rig: Rig) -> None:
     """Events are sealed as they come and at the end; logins are opened, used and revoked; the checkpoint runs."""
     rig.begin()
     link = rig.ask("POST", "/login-links")
-    rig.log_in(str(link["url"]))
+    session = rig.log_in(str(link["url"]))
+    rig.stop()
+    rig.shift = 3600 * 1_000_000
+    rig.visit(str(link["url"]), session)
     for session in rig.ask("GET", "/sessions")["items"]:
-        rig.ask("DELETE", f"/sessions/{session['id']}")
+        rig.end_session(str(session["id"]))
     rig.create("ana", playbook=ECHO)
     rig.until("SELECT 1 FROM event_seals")
     rig.stop()
@@ -535,6 +556,7 @@ STORIES = {
         Story("destroyed", destroyed),
         Story("purged", purged),
         Story("interrupted", interrupted),
+        Story("too_long", too_long, config="[turns]\ntotal = 1.5\n"),
         Story("adopted", adopted),
         Story("box_gone", box_gone),
         Story("idle", idle, config=QUICKLY),
