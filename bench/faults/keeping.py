@@ -42,8 +42,13 @@ def machine() -> dict[str, Any]:
         "bubblewrap": _said(str(find_bwrap(os.environ)), "--version").removeprefix("bubblewrap "),
         "root": os.geteuid() == 0,
         "load": round(os.getloadavg()[2], 1),
-        "commit": _said("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """The commit that is checked out."""
+    return _said("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD")
 
 
 def _said(*argv: str) -> str:

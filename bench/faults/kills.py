@@ -9,6 +9,7 @@ than CI's is made of parts, each a hive of its own whose result is kept, so that
 from __future__ import annotations
 
 import json
+import os
 import random
 import secrets
 import shutil
@@ -24,6 +25,7 @@ from typing import Any
 
 from bench.faults import checker, victims
 from bench.faults.campaign import CampaignResult, combined
+from bench.faults.keeping import commit
 from bench.faults.load import PLAYBOOK, Load, quiet, workers_log
 from bench.faults.victims import Box
 from melipona.testing.folding import FoldingClient
@@ -197,6 +199,7 @@ def _result(
         violations=broken,
         recovery=recovery,
         worst_seed=seed,
+        notes=[f"{size} kills at commit {commit()}, a load of {os.getloadavg()[2]:.0f} on {os.cpu_count()} cores"],
         numbers={**numbers, "turns": turns, "messages": _one(hive.data, "SELECT count(*) FROM messages")},
     )
 
