@@ -24,9 +24,11 @@ from melipona.daemon_process import loop_factory
 from melipona.store import events
 from melipona.store.engine import Store, now
 from melipona.store.hot import Hot
+from melipona.store.migrate import ensure_schema
 from melipona.store.schema import messages
+from melipona.store.sqlite import connect
 
-THREAD, BARE = "thread + fdatasync", "fdatasync"
+THREAD, BARE, SQLITE = "thread + fdatasync", "fdatasync", "the same rows by bare SQLite"
 FIGURES = (
     Figure("p50_1", "us", THREAD),
     Figure("p99_1", "us", THREAD),
@@ -35,10 +37,15 @@ FIGURES = (
     Figure("rate_256", "/s", THREAD),
     Figure("cpu_us_256", "us", THREAD),
     Figure("sync_p50", "us", BARE),
+    Figure("rows_256", "/s", SQLITE),
 )
 PRODUCERS = (1, 16, 256)
 BODY = "x" * 440
 PAGE, PAGES = 4096, 1024
+ROWS = (
+    ("messages", ("sender", "recipient", "body", "body_bytes", "kind", "origin", "sent_at", "entered_at")),
+    ("events", ("at", "kind", "agent", "subject", "principal", "data")),
+)
 
 _insert = Hot(
     insert(messages).values(
@@ -137,8 +144,28 @@ async def _measure(write: Callable[[], Awaitable[object]], count: int) -> Values
             values |= {"p50_1": percentile(taken, 50) * 1e6, "p99_1": percentile(taken, 99) * 1e6}
             values["sync_p50"] = values["p50_1"]
         if producers == 256:
-            values["cpu_us_256"] = cpu / writes * 1e6
+            values |= {"cpu_us_256": cpu / writes * 1e6, "rows_256": writes / whole}
     return values
+
+
+def _rows(path: Path, count: int) -> Values:
+    """Messages and events of the same schema in batches of 256 on this thread, with nothing around the statements."""
+    c = connect(path, reader=False)
+    try:
+        sql = [
+            f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})" for table, names in ROWS
+        ]
+        batches = max(2, count // 32)
+        began = time.perf_counter()
+        for _ in range(batches):
+            c.execute("BEGIN IMMEDIATE")
+            for number in range(256):
+                c.execute(sql[0], ("operator", "ana", BODY, len(BODY), "mail", "[]", number, number))
+                c.execute(sql[1], (number, "message.sent", "ana", "m1", "operator", '{"id":1}'))
+            c.execute("COMMIT")
+        return {"rows_256": batches * 256 / (time.perf_counter() - began)}
+    finally:
+        c.close()
 
 
 def _bare(floor: SyncThread, count: int) -> Values:
@@ -159,7 +186,10 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
         floor = plain.run(_floor(run.folder / "floor"))
         try:
             runner.run(_measure(lambda: store.write(change), count // 2))  # the file grows, statements are compiled
+            beside = run.folder / "beside.db"
+            ensure_schema(beside, SystemClock())
             yield {
+                SQLITE: lambda: _rows(beside, count),
                 BARE: lambda: _bare(floor, count),
                 THREAD: lambda: plain.run(_measure(floor.write, count)),
                 OURS: lambda: runner.run(_measure(lambda: store.write(change), count)),
