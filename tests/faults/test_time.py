@@ -110,6 +110,7 @@ async def test_a_clock_that_went_back_while_no_daemon_ran_starves_nobody(hive: R
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("by", JUMPS, ids=str)
+@pytest.mark.threat("T45")
 async def test_no_lease_is_lost_and_no_message_is_given_out_twice_over_a_jump(hive: Rooms, by: timedelta) -> None:
     """D-16: a lease is no time. T45: no storm: what waits is handed out once, when it is due."""
     ana = await hive.agent("ana")
