@@ -260,6 +260,7 @@ class MailMachine(StoreMachine):
             assert message.maybe_seen or not before, f"m{message.id} again without its flag (I-3)"
             assert message.failures < LIMIT, f"m{message.id} after {message.failures} failures (I-4)"
             assert turn not in before, f"m{message.id} twice to one turn"
+            assert self.read(looks.get, message.id) == message, f"m{message.id} is stored as another than it was told"
             before.add(turn)
 
     # ---- what must always hold --------------------------------------------------------------------------------------
