@@ -129,15 +129,19 @@ def quick_check(
         StoreUnusable: it cannot be read at all.
     """
     over = stop or threading.Event()
-    alarm = threading.Timer(longest, over.set)
-    alarm.daemon = True
     clock = clock or SystemClock()
     begun = clock.monotonic()
     try:
         with closing(connect(path, reader=True)) as driver:
-            driver.set_progress_handler(over.is_set, 20_000)
+            driver.set_progress_handler(over.is_set, 1_000)
+            alarm = threading.Timer(longest, lambda: (over.set(), driver.interrupt()))  # within one large table too
+            alarm.daemon = True
             alarm.start()
-            lines = [str(row[0]) for row in driver.execute("PRAGMA quick_check(20)")]
+            try:
+                lines = [str(row[0]) for row in driver.execute("PRAGMA quick_check(20)")]
+            finally:
+                alarm.cancel()
+                alarm.join()  # it must not meet a closed connection
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
         if name == "SQLITE_INTERRUPT":
@@ -145,7 +149,5 @@ def quick_check(
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return Found("damaged", str(error), clock.monotonic() - begun)
         raise StoreUnusable(f"{path} cannot be read: {error}", remedy="look at the disk") from error
-    finally:
-        alarm.cancel()
     problem = None if lines == ["ok"] else "; ".join(lines)[:PROBLEM_MOST]
     return Found("ok" if problem is None else "damaged", problem, clock.monotonic() - begun)

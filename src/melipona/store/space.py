@@ -149,8 +149,8 @@ class Space:
         wanted = self._back(room.floor)
         return StoreFull(
             f"the disk of {self.data} is full ({room.free >> 20} MiB free): the hive only reads until there is room",
-            remedy=f"free {max(1, wanted - room.free + (1 << 20) >> 20)} MiB (`mel agent destroy NAME --purge`, or files "
-            "elsewhere on that disk); it goes on by itself",
+            remedy=f"free {max(1, wanted - room.free + (1 << 20) >> 20)} MiB (`mel agent destroy NAME --purge`, or "
+            "files elsewhere on that disk); it goes on by itself",
         )
 
     def _back(self, floor: int) -> int:
