@@ -18,7 +18,7 @@ def enforced(cgroups: Cgroups) -> list[Enforced]:
         Enforced("file_size_bytes", True, _RLIMIT),
         Enforced("tmp_bytes", True, "size of the tmpfs"),
         Enforced("shm_bytes", True, "size of the tmpfs"),
-        Enforced("disk", False, "a plain folder has no quota: the daemon measures it and pauses the box"),
+        Enforced("disk", False, "a plain folder has no quota: the daemon measures it and ends the box"),
     ]
 
 

@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from sqlalchemy import Connection
+
 from melipona.clock import later
 from melipona.ids import AgentId
 from melipona.store.engine import Event, Store
@@ -98,7 +100,7 @@ class Slots:
             self.wanting.discard(turn.agent_id)
             self._pass_on()
 
-    def _try_take(self, c: rows.Connection, turn: OpenTurn, *, first: bool) -> bool:
+    def _try_take(self, c: Connection, turn: OpenTurn, *, first: bool) -> bool:
         """True when the turn runs again, or has ended meanwhile."""
         found = rows.open_turn_of(c, turn.agent_id)
         if found is None or found.id != turn.id or found.state is TurnState.RUNNING:
