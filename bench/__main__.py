@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _one(name: str, run: Run, troubles: list[str]) -> list[Outcome]:
     """One benchmark. A failure of one is told and keeps no other from running."""
     benchmark = cast("Benchmark", importlib.import_module(f"bench.{name}"))
-    rounds = getattr(benchmark, "QUICK_ROUNDS", run.rounds) if run.quick else run.rounds
+    rounds = getattr(benchmark, "QUICK_ROUNDS" if run.quick else "ROUNDS", run.rounds)
     own = replace(run, folder=run.folder / name[:8], rounds=min(rounds, run.rounds))
     own.folder.mkdir()
     try:

@@ -25,6 +25,7 @@ from melipona.errors import BoxStartFailed
 from melipona.testing.linked_boxes import READY, LinkBench, LinkedBox
 
 PYTHON, EXEC = "launcher's and boxd's python", "fork, exec, pipes"
+QUICK_ROUNDS = 2
 FIGURES = (
     Figure("start_p50", "ms", PYTHON),
     Figure("start_p99", "ms", PYTHON),

@@ -102,7 +102,7 @@ def _clean(hive: Hive) -> Values:
 @contextmanager
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
     """A new store in each round, with eight stopped agents."""
-    kills, rounds = run.size(4, 1, 1), 0
+    kills, rounds = run.size(2, 1, 1), 0
 
     def fresh() -> Hive:
         nonlocal rounds

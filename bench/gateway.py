@@ -26,6 +26,7 @@ from melipona.daemon_process import loop_factory
 from melipona.testing.boxd_outside import BoxdProcess
 
 DIRECT = "direct"
+QUICK_ROUNDS = 2
 FIGURES = (
     Figure("chunk_p50", "ms", DIRECT),
     Figure("chunk_p99", "ms", DIRECT),
@@ -161,7 +162,7 @@ def _free_port() -> int:
 @contextmanager
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
     """The upstream, a hive with one box that is its sockets, and a boxd whose relay leads to that box's gate."""
-    paced, free = run.size(2000, 600, 50), run.size(24_000, 6_000, 100)
+    paced, free = run.size(2000, 600, 50), run.size(12_000, 4_000, 100)
     with ExitStack() as stack:
         told = run.folder / "port"
         process = subprocess.Popen([sys.executable, "-m", "bench.gateway", str(told)], cwd=ROOT)

@@ -64,7 +64,7 @@ def _settled(hive: Hive) -> None:
 @contextmanager
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
     """Two daemons at once, left alone one after the other."""
-    agents, seconds = run.size(10_000, 10_000, 100), run.size(4, 1, 1)
+    agents, seconds = run.size(10_000, 10_000, 100), run.size(2, 1, 1)
     data = run.folder / "many"
     without = run.folder / "none"
     for folder, count in ((data, agents), (without, 0)):

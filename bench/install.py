@@ -1,7 +1,7 @@
 """From the wheel to a hive that is ready and to the first turn of its first agent, as a user types it.
 
 `uv tool install`, `mel up --detach`, `mel agent new`, `mel send`. The floor is installing what the wheel depends on,
-from the same cache. It runs once, whatever the rounds.
+from the same cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIGURES = (
     Figure("first_turn", "s", DEPENDENCIES),
     Figure("size", "MiB", DEPENDENCIES),
 )
-QUICK_ROUNDS = 1
+ROUNDS = QUICK_ROUNDS = 1
 PATIENCE = 120.0
 
 
@@ -115,15 +115,8 @@ def _mib(folder: Path) -> float:
 
 @contextmanager
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
-    """Both once: what is in the cache is in the cache."""
+    """Both from the same cache."""
     if run.quick:
         raise Unable("it takes too long for a quick run")
     installer = Installer(run.folder)
-    done: dict[str, Values] = {}
-
-    def once(name: str) -> Values:
-        if name not in done:
-            done[name] = installer.dependencies() if name == DEPENDENCIES else installer.everything()
-        return done[name]
-
-    yield {DEPENDENCIES: lambda: once(DEPENDENCIES), OURS: lambda: once(OURS)}
+    yield {DEPENDENCIES: installer.dependencies, OURS: installer.everything}

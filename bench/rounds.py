@@ -43,7 +43,10 @@ class Run:
 
 
 class Benchmark(Protocol):
-    """A module `bench/<name>.py`: its first docstring line says what it measures."""
+    """A module `bench/<name>.py`: its first docstring line says what it measures.
+
+    `ROUNDS` and `QUICK_ROUNDS`, where they are given, are the most rounds that it runs: for what takes long.
+    """
 
     FIGURES: Sequence[Figure]
     __doc__: str | None

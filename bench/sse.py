@@ -28,6 +28,7 @@ from melipona.testing.filled_store import fill
 FLOOR = "one write per socket"
 CLIENTS = (1, 100, 500)
 BURST = 100
+QUICK_ROUNDS = 2
 FIGURES = (
     *(Figure(f"one_{clients}_last", "ms", FLOOR) for clients in CLIENTS),
     Figure("one_500_p99", "ms", FLOOR),

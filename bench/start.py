@@ -60,7 +60,7 @@ def _ours(count: int, hive: Hive, fresh: Path) -> Values:
 @contextmanager
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
     """A running hive of ten agents for `mel status`, and a second one that is started in each round."""
-    count = run.size(7, 3, 1)
+    count = run.size(5, 3, 1)
     with running(run.folder / "hive") as hive:
         for number in range(10):
             hive.agent(f"agent-{number}")

@@ -26,7 +26,7 @@ from melipona.testing.model_stub import ModelStub
 
 BARE = "claude by hand"
 CAP, TURNS = 4, 2
-QUICK_ROUNDS = 1
+ROUNDS = QUICK_ROUNDS = 1
 FIGURES = (Figure("turns_per_minute", "/min", BARE), Figure("failed_turns", "count"))
 CONFIG = FREE.replace("[mail]", f"[turns]\ncap = {CAP}\n[mail]")
 
@@ -79,11 +79,10 @@ def _hive(hive: Hive, name: str, agents: int) -> Values:
 
 @contextmanager
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
-    """One hive before the stub. A round takes a third of a minute: two are run at most."""
+    """One hive before the stub."""
     if not has_claude():
         raise Unable("the Claude Code command line is not installed")
-    agents, most = run.size(20, 4, 1), run.size(2, 1, 1)
-    rounds = {BARE: list[Values](), OURS: list[Values]()}
+    agents = run.size(20, 3, 1)
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
         stub = ModelStub(key=KEY)
@@ -91,11 +90,4 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
         env = {"ANTHROPIC_BASE_URL": stub.url, "ANTHROPIC_API_KEY": KEY}
         hive = stack.enter_context(running(run.folder / "hive", config=CONFIG, env=env))
         bare = Bare(run.folder, portal, agents)
-
-        def once(name: str) -> Values:
-            done = rounds[name]
-            if len(done) < most:
-                done.append(bare.swarm() if name == BARE else _hive(hive, f"swarm{len(done)}", agents))
-            return done[-1]
-
-        yield {BARE: lambda: once(BARE), OURS: lambda: once(OURS)}
+        yield {BARE: bare.swarm, OURS: lambda: _hive(hive, "swarm", agents)}

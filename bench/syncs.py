@@ -21,6 +21,7 @@ from bench.hop import CONFIG, Hops
 from bench.rounds import Contender, Run, Unable
 from bench.scale import Connection
 
+QUICK_ROUNDS = 1
 FIGURES = (
     Figure("send", "syncs"),
     Figure("send_to_idle_agent_and_turn_start", "syncs"),
@@ -76,7 +77,7 @@ class Counter:
 @contextmanager
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
     """A hive whose boxes are sockets (`socket_box`), traced."""
-    count = run.size(15, 7, 3)
+    count = run.size(7, 5, 3)
     with ExitStack() as stack:
         hive = stack.enter_context(running(run.folder / "hive", config=CONFIG, program=("-m", "bench.socket_box")))
         hops = Hops(hive)

@@ -152,7 +152,7 @@ def has_claude() -> bool:
 @contextmanager
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
     """One hive with real boxes before the stub, and engines by hand before another."""
-    warm = run.size(10, 4, 2)
+    warm = run.size(6, 3, 2)
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
         stub = ModelStub(key=KEY)
