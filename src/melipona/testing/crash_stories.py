@@ -24,7 +24,7 @@ from melipona.store.schema import PARKED
 from melipona.testing.crash_rig import CONFIG, DAY, Rig, StoryFailed
 from melipona.testing.invariants import Expect, check
 
-KEY = "sk-ant-canary-of-the-crash-stories"
+KEY = "canary-of-the-crash-stories"
 ECHO = """
 [[rule]]
 kind = ["mail", "broadcast"]
