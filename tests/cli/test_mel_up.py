@@ -60,7 +60,15 @@ def test_five_abnormal_ends_in_ten_minutes_are_enough(tmp_path: Path) -> None:
     assert _starts(tmp_path) == 5
 
 
-@pytest.mark.parametrize("code", [1, 2])
+@pytest.mark.parametrize("code", [74, 75])
+def test_a_disk_that_does_not_work_is_waited_for(tmp_path: Path, code: int) -> None:
+    """I-17: full, read-only or failing for hours, and the hive goes on by itself when the cause is gone."""
+    ends = [KILL, *[f"sys.exit({code})"] * 12, "sys.exit(0)"]
+    assert Supervisor(_program(tmp_path, *ends)).run() == 0
+    assert _starts(tmp_path) == 14
+
+
+@pytest.mark.parametrize("code", [1, 2, 74])
 def test_a_first_start_that_fails_is_not_repeated(tmp_path: Path, code: int) -> None:
     """Whoever typed `mel up` reads the reason at once."""
     assert Supervisor(_program(tmp_path, f"sys.exit({code})")).run() == code

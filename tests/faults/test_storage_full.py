@@ -179,3 +179,30 @@ def test_a_hive_can_be_brought_down_and_started_on_a_full_disk(hive: HiveProcess
     (hive.work("ana") / "go").touch()
     hive.wait_for("message.handled", lambda e: e["subject"] == f"m{message}")
     assert hive.message(message)["maybe_seen"]
+
+
+def test_a_disk_that_is_read_only_after_a_crash_is_waited_for(hive: HiveProcess, disk: Path, tmp_path: Path) -> None:
+    """A file system with errors comes back read-only: the daemon cannot start (74, for its parent to try again), what
+    is stored can be read, and with the disk back the hive goes on. (A write that fails while it runs: the campaign.)"""
+    hive.agent("ana")
+    first = hive.send("ana", "one")
+    hive.wait_for("message.handled", lambda e: e["subject"] == f"m{first}")
+    hive.client.post("/agents/ana/stop")
+    hive.wait_for("box.gone")
+    hive.kill()
+    hive._log = tmp_path / "log"
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    try:
+        with pytest.raises(AssertionError, match="did not become ready"):
+            hive.start()
+        assert hive.died() == 74, hive.log
+        assert "Read-only file system" in hive.log
+        assert "Traceback" not in hive.log
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    hive.start()
+    hive.client.post("/agents/ana/start")
+    last = hive.send("ana", "two")
+    hive.wait_for("message.handled", lambda e: e["subject"] == f"m{last}")
+    promises = [Promise("ok", "send", id=n, to="ana", body=b) for n, b in ((first, "one"), (last, "two"))]
+    assert invariants.check(hive.data, promises, expect=Expect(live=True)) == []
