@@ -314,7 +314,7 @@ def _staged(target: Path) -> Generator[tuple[Path, Path]]:
         stage.mkdir(mode=0o700)
         lock = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield stage / "store.db", stage / "archive"
+        yield stage / "whole.db", stage / "archive"
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StoreFull(f"{target}: the disk is full", remedy="free some space or name another disk") from error
