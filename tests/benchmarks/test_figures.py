@@ -59,6 +59,8 @@ def test_ci_fails_only_far_beyond_a_ratio_and_never_in_a_noisy_run() -> None:
     assert judged(Goal(min_ratio=0.3), (19, 100)).fails
     assert not judged(Goal(min_ratio=0.3), (21, 100)).fails
     assert not judged(Goal(max_abs=1), (1000, 100)).fails
+    assert not judged(Goal(max_ratio=2, ci_max_ratio=5), (499, 100)).fails
+    assert judged(Goal(max_ratio=2, ci_max_ratio=5), (501, 100)).fails
     noisy = judged(Goal(max_ratio=2), (900, 100), (900, 100), (900, 210))
     assert noisy.noise == pytest.approx(1.1)
     assert (noisy.met, noisy.noisy, noisy.fails) == (False, True, False)
