@@ -112,12 +112,18 @@ class LogLine:
     """The engine program whose output the offset counts."""
 
 
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
 class TurnLog:
     """Appends to one turn's log. `on_growth` is called after each append, for those who follow it live."""
 
     def __init__(self, path: Path, clock: Clock, *, limit_bytes: int, on_growth: Callable[[], None]) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            self._fd = os.open(path, _APPEND, 0o600)
+        except FileNotFoundError:  # the first of a thousand turns makes their folder
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(path, _APPEND, 0o600)
         self._size = os.fstat(self._fd).st_size
         self._clock, self._limit, self._on_growth = clock, limit_bytes, on_growth
         self._buffer = bytearray()
