@@ -17,39 +17,42 @@ from .operators import Browser, routes_of
 pytestmark = [pytest.mark.boxes, pytest.mark.threat("T11")]
 
 TRIES = r"""
-import glob, http.client, json, os, socket
+import glob, json, os, socket
 told = json.load(open("/ws/told.json"))
 seen, reached = {}, []
 places = [("tcp", 4141), ("tcp", 4142), ("tcp", told["port"]), ("tcp", 80)] + [("unix", p) for p in told["sockets"]]
 places += [("unix", p) for p in glob.glob("/run/mel/*")]
 env = {k: v for k, v in os.environ.items() if "KEY" in k or "TOKEN" in k or "ANTHROPIC" in k}
 
-class Unix(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=10)
-        self.path = path
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
-        self.sock.connect(self.path)
+def dialled(kind, place):
+    if kind == "tcp":
+        return socket.create_connection(("127.0.0.1", place), timeout=20)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(20)
+    sock.connect(place)
+    return sock
+
+def ask(kind, place, method, path, headers):
+    body = "{}" if method not in ("GET", "HEAD") else ""
+    lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
+    lines += [f"Content-Length: {len(body)}"] if body else []
+    with dialled(kind, place) as sock:
+        sock.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())  # in one piece: it may be refused at once
+        words = sock.recv(4096).split(b" ")
+    return int(words[1]) if words[0].startswith(b"HTTP/") else "no HTTP"
 
 for kind, place in places:
     for who, headers in told["credentials"].items():
         headers = {**headers, **({"X-Env": json.dumps(env)} if who == "all" else {})}
         # No HTTP is spoken on ctl.sock, and strangers wait there until they are turned away: a few tries will do.
         for method, path in told["routes"][: 3 if "ctl" in str(place) else None]:
-            connection = Unix(place) if kind == "unix" else http.client.HTTPConnection("127.0.0.1", place, timeout=10)
             try:
-                body = b"{}" if method not in ("GET", "HEAD") else None
-                connection.request(method, path, body, headers)
-                status = connection.getresponse().status
-            except (OSError, http.client.HTTPException) as error:
+                status = ask(kind, place, method, path, headers)
+            except OSError as error:
                 status = type(error).__name__
                 if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
                     seen[f"{kind} {place} {status}"] = seen.get(f"{kind} {place} {status}", 0) + 1
                     break
-            finally:
-                connection.close()
             seen[f"{kind} {place} {status}"] = seen.get(f"{kind} {place} {status}", 0) + 1
             if isinstance(status, int) and status < 400:
                 reached.append([kind, place, who, method, path, status])
