@@ -114,7 +114,9 @@ class Keeper:
 
     async def _stop(self, agent: Agent) -> None:
         await self._turns.end_now(agent.id)
-        station = self._stations.get(agent.id)
+        async with self._stations.lock(agent.id):  # a box that is being taken over is held when that is done,
+            station = self._stations.get(agent.id)
+        await self._turns.end_now(agent.id)  # and its turn runs on
         if station is not None:
             await self._stations.stop(station, "stopped")
 

@@ -190,8 +190,10 @@ class TurnRunner:
             self._note_prompt(listener)
         elif self.turn.prompt_seq is None or self.session_lost:
             await self._put_prompt(seat, listener)
-        if self.turn.interrupt_by is not None:
-            await self._end_soon(INTERRUPTED)
+        if self._planned is not None:
+            await self.p.store.write_when_possible(seat.put_interrupt)
+        if self._planned is not None or self.turn.interrupt_by is not None:
+            await self._end_soon(self._planned or INTERRUPTED)
         return seat, listener
 
     def _lost_its_program(self, seat: EngineSeat) -> bool:
@@ -259,6 +261,8 @@ class TurnRunner:
     def _limits(self) -> list[tuple[float, Ending]]:
         """When which limit of time is passed."""
         limits, found = self.p.settings.turns, list[tuple[float, Ending]]()
+        if self._planned is not None:
+            return found
         if limits.total:
             found.append((self._began + limits.total, timed_out("total", limits.total)))
         if limits.silence and self._listener is not None and not self.progress.in_flight:
@@ -284,10 +288,12 @@ class TurnRunner:
                 return
 
     async def _end_soon(self, ending: Ending) -> None:
-        """The interrupt is stored: send it, and let the grace run. Without an engine the turn just ends."""
+        """The interrupt is stored: send it, and let the grace run. Without an engine the turn just ends; an adopted
+        one's engine is at work already, and is interrupted when it is in hand: the next turn must not hear of this."""
         self._planned = self._planned or ending
         if self._seat is None:
-            self.stop(self._planned)
+            if not self.adopted or self.turn.program is None:
+                self.stop(self._planned)
             return
         self._kill_at = self.p.clock.monotonic() + self.p.settings.turns.interrupt_grace
         self._nudge.set()
