@@ -56,13 +56,6 @@ class Page:
         return self.agents == cold and self.rest == board.rest_of(state)  # type: ignore[arg-type]
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time alone changes rows too; the tests do not wait ten seconds for it."""
-    monkeypatch.setattr(board, "QUIET_SECONDS", 0.3)
-    monkeypatch.setattr(board, "BUSY_SECONDS", 0.1)
-
-
 @contextmanager
 def _hive(folder: Path) -> Generator[ServedHive]:
     with served(folder) as hive:
@@ -124,8 +117,9 @@ def test_a_change_by_anybody_reaches_a_page_that_is_open(tmp_path: Path) -> None
         page.follow(lambda: "dora" in page.agents)
 
 
-def test_a_row_that_only_time_changes_is_pushed_too(tmp_path: Path) -> None:
+def test_a_row_that_only_time_changes_is_pushed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No event tells which tool is in flight: while somebody looks, the hive is looked at again."""
+    monkeypatch.setattr(board, "BUSY_SECONDS", 0.1)
     with _hive(tmp_path / "hive") as hive:
         turn = hive.open_turn("ana")
         page = Page(hive)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,8 +26,10 @@ from melipona.views.hive import Place, StateView, snapshot
 
 SOONEST_SECONDS = 0.1
 """Between two looks."""
-SHARE = 20
-"""A look that took long is followed by a pause this many times as long: at most a twentieth of a core goes into it."""
+SHARE = 10
+"""A look is followed by a pause so many times as long as its work: about a tenth of a core goes into it at most."""
+LATEST_SECONDS = 2.0
+"""But no page waits longer than this for a change."""
 BUSY_SECONDS = 1.0
 """The next look while a turn runs: which tool is in flight is no event."""
 QUIET_SECONDS = 10.0
@@ -48,6 +51,9 @@ class _Look:
     agents: dict[str, str]
     hive: str
     busy: bool
+    """A turn runs."""
+    work_seconds: float
+    """Of a processor, not of the clock: on a busy machine pages must not wait the longer for it."""
 
 
 @dataclass(slots=True)
@@ -73,16 +79,14 @@ class Board:
 
     async def run(self) -> None:
         """Publish changes until cancelled."""
-        loop = asyncio.get_running_loop()
         end = self.services.store.subscribe(self._on_events)
         pause = QUIET_SECONDS
         try:
             while True:
                 await self._until_wanted(pause)
-                began = loop.time()
-                busy = await self._publish()
-                await anyio.sleep(max(SOONEST_SECONDS, SHARE * (loop.time() - began)))
-                pause = BUSY_SECONDS if busy else QUIET_SECONDS
+                look = await self._publish()
+                await anyio.sleep(min(LATEST_SECONDS, max(SOONEST_SECONDS, SHARE * look.work_seconds)))
+                pause = BUSY_SECONDS if look.busy else QUIET_SECONDS
         finally:
             end()
 
@@ -97,8 +101,8 @@ class Board:
         if events and any(client.rows for client in self.broadcaster.clients):
             self._news.set()
 
-    async def _publish(self) -> bool:
-        """Look, and send what differs from what was sent; whether a turn runs."""
+    async def _publish(self) -> _Look:
+        """Look, and send what differs from what was sent."""
         look = await self.services.store.read(self._look)
         changed = {
             name: _Row(data, look.event)
@@ -117,13 +121,15 @@ class Board:
             for client in tuple(self.broadcaster.clients):
                 if client.rows:
                     client.give(0, message)
-        return look.busy
+        return look
 
     def _look(self, c: Connection) -> _Look:
+        began = time.thread_time()
         view = snapshot(c, self.place(), self.roster.statuses)
         agents = {agent["name"]: _encoded(agent) for agent in view["agents"]}
         hive = _encoded(rest_of(view))
-        return _Look(view["event"], agents, hive, busy=view["turns"] > 0)
+        work = time.thread_time() - began
+        return _Look(view["event"], agents, hive, busy=view["turns"] > 0, work_seconds=work)
 
 
 def rest_of(view: StateView) -> dict[str, Any]:

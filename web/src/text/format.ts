@@ -72,3 +72,9 @@ export function clock(at: string): string {
 export function model(name: string): string {
   return name.replace(/^claude-/, "").replace(/-20\d{6}$/, "");
 }
+
+/** The first line of a text without the signs of markdown: for a row that names it. */
+export function firstLine(text: string): string {
+  const line = text.trimStart().split("\n", 1)[0] ?? "";
+  return line.replace(/^(#+|>|[-*])\s+/, "").replace(/\*\*|__|`/g, "");
+}

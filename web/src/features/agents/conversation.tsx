@@ -15,7 +15,7 @@ import { markRead } from "~/features/agents/actions";
 import { WholeBody } from "~/features/messages/body";
 import { Framed } from "~/features/turns/blocks";
 import { TurnBlock } from "~/features/turns/turn-block";
-import { plural } from "~/text/format";
+import { firstLine, plural } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Fold } from "~/ui/fold";
 import { Empty, ProblemNotice } from "~/ui/notice";
@@ -323,7 +323,7 @@ function Peers({ messages, agent }: { messages: readonly Message[]; agent: strin
             {plural(messages.length, "message")} with <Foreign text={others.join(", ")} />
           </span>
           <span className="min-w-0 flex-1 truncate">
-            <Foreign text={messages.at(-1)?.body.split("\n", 1)[0] ?? ""} />
+            <Foreign text={firstLine(messages.at(-1)?.body ?? "")} />
           </span>
         </span>
       }

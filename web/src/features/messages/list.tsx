@@ -4,7 +4,7 @@ import { type ReactNode, useState } from "react";
 import type { Message } from "~/api/client";
 import { retry, useAct } from "~/features/agents/actions";
 import { Framed } from "~/features/turns/blocks";
-import { bytes } from "~/text/format";
+import { bytes, firstLine } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Empty, ProblemNotice } from "~/ui/notice";
 import { Ago, Badge, Foreign, Until } from "~/ui/text";
@@ -73,6 +73,11 @@ function None({ asked }: { asked: Asked }): ReactNode {
 
 const TONES: Record<string, "muted" | "warn" | "live"> = { waiting: "muted", leased: "live", parked: "warn" };
 
+/** Mail to you that waits is mail that you have not read. */
+function stateWord(message: Message): string {
+  return message.recipient === "operator" && message.state === "waiting" ? "unread" : message.state;
+}
+
 function Line({
   message,
   open,
@@ -102,11 +107,11 @@ function Line({
           <Foreign text={message.recipient} />
         </span>
         <span className="min-w-0 flex-1 truncate text-muted max-md:order-last max-md:basis-full">
-          <Foreign text={message.body.split("\n", 1)[0] ?? ""} />
+          <Foreign text={firstLine(message.body)} />
         </span>
         {message.kind !== "mail" && <Badge>{message.kind}</Badge>}
         {message.maybe_seen && <Badge>may be repeated</Badge>}
-        {!quiet && <Badge tone={TONES[message.state] ?? "muted"}>{message.state}</Badge>}
+        {!quiet && <Badge tone={TONES[message.state] ?? "muted"}>{stateWord(message)}</Badge>}
         <Ago at={message.sent_at} className="w-16 shrink-0 text-right text-sm text-muted max-md:ml-auto" />
       </button>
       {open && <Opened message={message} onThread={onThread} />}

@@ -1,6 +1,6 @@
 import { type ReactNode, useMemo } from "react";
 import type { Message } from "~/api/client";
-import { clock } from "~/text/format";
+import { clock, firstLine } from "~/text/format";
 import { visible } from "~/text/visible";
 import { Foreign } from "~/ui/text";
 
@@ -143,7 +143,7 @@ function Label({
       <span className="sr-only">
         <Foreign text={`${message.sender} to ${message.recipient}: `} />
       </span>
-      <Foreign text={message.body.split("\n", 1)[0] ?? ""} />
+      <Foreign text={firstLine(message.body)} />
     </span>
   );
 }

@@ -4,7 +4,7 @@ import type { ReactNode } from "react";
 import { api, body, type Message } from "~/api/client";
 import { markRead, useAct } from "~/features/agents/actions";
 import { useHive } from "~/live/store";
-import { plural } from "~/text/format";
+import { firstLine, plural } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Icon } from "~/ui/icons";
 import { Ago, Foreign } from "~/ui/text";
@@ -87,7 +87,7 @@ function Mail({ message }: { message: Message }): ReactNode {
           <Foreign text={message.sender} />
         </span>
         <span className="min-w-0 flex-1 truncate">
-          <Foreign text={message.body.split("\n", 1)[0] ?? ""} />
+          <Foreign text={firstLine(message.body)} />
         </span>
         <Ago at={message.sent_at} className="shrink-0 text-sm text-muted" />
       </Link>

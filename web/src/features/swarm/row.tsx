@@ -79,7 +79,7 @@ export const Row = memo(
       <div
         role="row"
         aria-current={current || undefined}
-        className={`group relative border-b border-line last:border-b-0 hover:bg-hover max-md:px-4 max-md:py-2 md:h-9 ${GRID} ${current ? "bg-accent-quiet" : ""}`}
+        className={`group relative border-b border-line last:border-b-0 hover:bg-hover max-md:min-h-15 max-md:px-4 max-md:py-2 md:h-9 ${GRID} ${current ? "bg-accent-quiet" : ""}`}
       >
         <span role="cell" className="flex min-w-0 items-center gap-2 max-md:float-left max-md:mr-3">
           <Link

@@ -103,9 +103,10 @@ function Roster({ agents }: { agents: ReadonlyMap<string, Agent> }): ReactNode {
         />
         <Button
           icon="plus"
+          aria-label="New agent"
           onClick={() => void navigate({ search: (before) => ({ ...before, new: "agent" as const }) })}
         >
-          New agent
+          <span className="max-md:hidden">New agent</span>
         </Button>
       </div>
       {error !== null && (
