@@ -48,6 +48,9 @@ class Boxes:
     def all(self) -> list[Any]:
         return list(self.held)
 
+    def lock(self, agent: str) -> asyncio.Lock:
+        return asyncio.Lock()
+
     def get(self, agent: str) -> Any:
         return next((one for one in self.held if one.agent_id == agent), None)
 
