@@ -20,6 +20,7 @@ from typing import Any
 
 from bench.figures import OURS, Figure, Values, percentile
 from bench.hive import ROOT, Hive, memory_mib, running
+from bench.peers import SSE_STARLETTE, has_sse_starlette
 from bench.rounds import Contender, Run
 from bench.scale import Connection
 from melipona.daemon_process import loop_factory
@@ -30,12 +31,13 @@ CLIENTS = (1, 100, 500)
 BURST = 100
 QUICK_ROUNDS = 2
 FIGURES = (
-    *(Figure(f"one_{clients}_last", "ms", FLOOR) for clients in CLIENTS),
-    Figure("one_500_p99", "ms", FLOOR),
-    Figure("burst_500_last", "ms", FLOOR),
+    *(Figure(f"one_{clients}_last", "ms", FLOOR, peers=(SSE_STARLETTE,)) for clients in CLIENTS),
+    Figure("one_500_p99", "ms", FLOOR, peers=(SSE_STARLETTE,)),
+    Figure("burst_500_last", "ms", FLOOR, peers=(SSE_STARLETTE,)),
     Figure("burst_per_10_events", "x one event"),
     Figure("client", "KiB", FLOOR),
 )
+PEER = b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n"
 REQUEST = b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n"
 EVENT = b"id: 0193c0de-0000-7000-8000-000000000000-%d\ndata: " + b"x" * 300 + b"\n\n"
 MARK = b"\ndata: "
@@ -171,6 +173,23 @@ def _start_floor(path: Path, stack: ExitStack) -> tuple[int, Callable[[int], Non
     return process.pid, lambda events: asks.sendall(b"%d" % events)
 
 
+def _start_peer(path: Path, stack: ExitStack) -> tuple[int, Callable[[int], None]]:
+    process = subprocess.Popen([sys.executable, "-m", "bench.peers", str(path)], cwd=ROOT)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    while not path.exists():
+        time.sleep(0.01)
+    asks = stack.enter_context(socket.socket(socket.AF_UNIX))
+    time.sleep(0.2)  # it binds before it listens
+    asks.connect(str(path))
+
+    def cause(events: int) -> None:
+        asks.sendall(b"POST /emit/%d HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n" % events)
+        asks.recv(65536)
+
+    return process.pid, cause
+
+
 def _causes(hive: Hive, stack: ExitStack) -> Callable[[int], None]:
     """How the hive is made to have events: a message to one agent that is stopped, or a broadcast to a hundred."""
     connection = stack.enter_context(closing(Connection(hive.data)))
@@ -205,7 +224,13 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
 
         ours = _round(lambda: _dial(sock, REQUEST), cause, hive.pid, clients[:2])  # code and buffers are warm
         del ours
+        peers: dict[str, Contender] = {}
+        if run.peers and has_sse_starlette():
+            there = run.folder / "peer"
+            other, cause_other = _start_peer(there, stack)
+            peers[SSE_STARLETTE] = lambda: named(_round(lambda: _dial(there, PEER), cause_other, other, clients))
         yield {
+            **peers,
             FLOOR: lambda: named(_round(lambda: _dial(path, REQUEST), cause_floor, pid, clients)),
             OURS: lambda: named(_round(lambda: _dial(sock, REQUEST), cause, hive.pid, clients)),
         }
