@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from melipona.ids import OPERATOR, MessageId
-from melipona.mail import store as rows
+from melipona.mail.looks import get as message_of
 from melipona.mail.service import Mail
 from melipona.store.engine import Event, Store
 from melipona.views.mail import (
@@ -112,7 +112,7 @@ def _reading(router: APIRouter, mail: Mail) -> None:
     @router.get("/messages/{message}/body", response_model=BodyView)
     async def whole_body(message: str) -> Any:
         """The whole body of a message, also of a long one whose view holds only the first lines."""
-        found = await store.read(rows.get, message_number(message))
+        found = await store.read(message_of, message_number(message))
         return {"id": found.id, "body": await asyncio.to_thread(mail.whole_body, found)}
 
     del messages, message, whole_body
