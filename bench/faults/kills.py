@@ -191,7 +191,7 @@ def _result(
         size=size,
         operations=len(lines) + sum(1 for promise in by_agents if promise.sender != "operator"),
         faults=dict(Counter(kill.kind for kill in kills)),
-        acknowledged=sum(1 for promise in by_agents if promise.outcome == "ok"),
+        acknowledged=len({promise.id for promise in by_agents if promise.outcome == "ok"}),
         lost=sum(1 for finding in findings if finding.invariant in checker.LOST),
         duplicated=sum(1 for finding in findings if finding.invariant in checker.TWICE),
         unknown=sum(1 for line in lines if line["outcome"] == "unknown"),

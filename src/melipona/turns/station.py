@@ -15,6 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 from anyio.abc import TaskGroup
@@ -97,7 +98,7 @@ class Stations:
         self._p = parts
         self._tasks = tasks
         self._by_agent: dict[AgentId, Station] = {}
-        self._locks: dict[AgentId, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[AgentId, asyncio.Lock] = WeakValueDictionary()
 
     def get(self, agent: AgentId) -> Station | None:
         """The agent's station, if its box is held."""
