@@ -41,7 +41,7 @@ export function WhyText({ why: it }: { why: Why }): ReactNode {
   return (
     <div className="space-y-3">
       {it.sentences.map((sentence, at) => (
-        <p key={at} className="first-letter:uppercase">
+        <p key={at}>
           <Foreign text={sentence} lines />
         </p>
       ))}

@@ -99,7 +99,7 @@ function Roster({ agents }: { agents: ReadonlyMap<string, Agent> }): ReactNode {
             { value: "", label: "ungrouped" },
             ...GROUPS.map((group) => ({ value: group, label: `by ${group}` })),
           ]}
-          className="max-md:hidden"
+          className="max-lg:hidden"
         />
         <Button
           icon="plus"
