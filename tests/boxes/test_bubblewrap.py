@@ -236,11 +236,11 @@ def leaves_of(bench: Bench) -> list[str]:
     """Control group leaves of the bench's hive."""
     assert isinstance(bench.driver, BubblewrapBoxDriver)
     parents = {place.parent for place in bench.driver.cgroups.places.values() if place.parent is not None}
-    return [str(leaf) for parent in parents for leaf in parent.glob(f"*{bench.hive[:12]}*")]
+    return [str(leaf) for parent in parents for leaf in parent.glob(f"*{bench.hive}*")]
 
 
 def leaves_of_box(bench: Bench) -> list[str]:
-    return [leaf for leaf in bench.boxes[0].ref.handle["leaves"] if bench.hive[:12] in leaf]
+    return [leaf for leaf in bench.boxes[0].ref.handle["leaves"] if bench.hive in leaf]
 
 
 async def test_leaves_are_removed_with_the_box(bench: Bench) -> None:

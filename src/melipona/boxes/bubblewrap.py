@@ -231,7 +231,7 @@ class BubblewrapBoxDriver:
                 continue
             await self.stop(BoxRef(BoxId(box), init.as_json()), grace=timedelta(0))
             ended.append(f"box {box} (process {init.pid}) that nothing names")
-        await _remove_soon(self.cgroups.stale(_LEAF))
+        await _remove_soon(self.cgroups.stale(_leaf(self.hive, "")))
         return ended
 
     async def _start(
@@ -291,7 +291,9 @@ async def _remove_soon(leaves: Sequence[str]) -> None:
 
 
 def _leaf(hive: str, box: str) -> str:
-    return f"{_LEAF}{hive[:12]}-{box}"
+    """The name of a box's control group. The whole id of the hive: ids made in one moment begin alike, and a hive that
+    sweeps must never take the leaf that another one has just made."""
+    return f"{_LEAF}{hive}-{box}"
 
 
 def _leaves(ref: BoxRef) -> list[str]:

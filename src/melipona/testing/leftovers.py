@@ -103,7 +103,7 @@ def _sockets(data: Path) -> Generator[Finding]:
 def _cgroups(hive: str) -> Generator[Finding]:
     for root, folders, _ in os.walk(CGROUPS):
         for name in folders:
-            if name.startswith(f"mel-{hive[:12]}"):
+            if name.startswith(f"mel-{hive}-"):
                 yield Finding("orphan cgroup", name, str(Path(root, name)))
 
 
