@@ -81,23 +81,23 @@ def test_nothing_that_an_agent_writes_runs_or_asks_anybody(sit: Sit, attacked: H
         assert (link.get_attribute("href") or "").startswith("https://")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(sit: Sit, attacked: HiveProcess, theme: str) -> None:
-    """On a desk and on a phone, with everything opened."""
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+def test_axe_finds_nothing_serious(sit: Sit, attacked: HiveProcess, width: int, theme: str) -> None:
+    """Every view, on a desk and on a phone."""
     if not AXE.exists():
         pytest.skip("axe-core is not installed: npm ci in web/")
-    for width in (1440, 390):
-        seat = sit(width, theme)
-        for path in VIEWS + MORE:
-            page = seat.go(path)
-            page.evaluate(AXE.read_text() + ";0")
-            result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-            serious = [
-                (violation["id"], violation["nodes"][0]["target"], violation["nodes"][0]["failureSummary"])
-                for violation in result["violations"]
-                if violation["impact"] in ("serious", "critical")
-            ]
-            assert serious == [], (path, width)
+    seat, source = sit(width, theme), AXE.read_text()
+    serious: list[object] = []
+    for path in VIEWS + MORE:
+        page = seat.go(path)
+        page.evaluate(source + ";0")
+        result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        serious += [
+            (path, violation["id"], violation["nodes"][0]["target"], violation["nodes"][0]["failureSummary"])
+            for violation in result["violations"]
+            if violation["impact"] in ("serious", "critical")
+        ]
+    assert serious == []
 
 
 def _open_everything(page: Page) -> None:

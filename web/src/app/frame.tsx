@@ -132,7 +132,9 @@ function RailLink({ place, narrow }: { place: Place; narrow: boolean }): ReactNo
       activeOptions={{ exact: place.to === "/", includeSearch: false }}
       activeProps={{ className: "bg-hover text-text font-medium" }}
       inactiveProps={{ className: "text-muted hover:bg-hover hover:text-text" }}
-      aria-label={place.name}
+      aria-label={
+        narrow ? [place.name, waits > 0 ? `${waits} for you` : ""].filter(Boolean).join(", ") : undefined
+      }
       className="relative mb-0.5 flex h-8 items-center gap-2.5 rounded-md px-2.5"
     >
       <Icon name={place.icon} />
