@@ -16,7 +16,7 @@ from melipona.testing.filled_store import fill
 
 EMPTY, IMPORTS = "0 agents", "its libraries alone"
 LIBRARIES = "import melipona.daemon, mcp.server.lowlevel.server, mcp.server.streamable_http_manager"
-QUICK_ROUNDS = 1
+ROUNDS, QUICK_ROUNDS = 3, 1
 FIGURES = (
     Figure("rss", "MiB", IMPORTS),
     Figure("each", "KiB"),

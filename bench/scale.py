@@ -17,7 +17,7 @@ from bench.rounds import Contender, Run
 from melipona.testing.filled_store import fill
 
 SMALL = "10 agents, 1,000 messages"
-QUICK_ROUNDS = 1
+ROUNDS, QUICK_ROUNDS = 3, 1
 FIGURES = (
     Figure("ready", "ms", SMALL),
     Figure("inbox_p50", "us", SMALL),
