@@ -53,9 +53,9 @@ def get(data: Path, config: Path | None, path: str, query: Json, error: Unreacha
     answer = answers.get(parts[0])
     if answer is None:
         raise error
-    hive = Hive(data, load_settings(config))
+    settings = load_settings(config)
     with opened(data) as c:
-        return dict(answer(c, hive))
+        return dict(answer(c, Hive(data, settings)))
 
 
 def verify(data: Path) -> Json:
