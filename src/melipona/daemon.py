@@ -245,10 +245,17 @@ class Daemon:
     async def _end_boxes(self) -> None:
         """`mel down`: every turn ends and gives its mail back, every box ends. On a full disk without ballast the ends
         of turns cannot be written: the boxes end all the same, and the next daemon gives the mail back."""
-        await self._while_there_is_room(self.turns.end_all(STOPPED))
+        await self._while_there_is_room(self._end_turns())
         async with anyio.create_task_group() as tasks:
             for station in self.stations.all():
                 tasks.start_soon(self._while_there_is_room, self._end_box(station))
+
+    async def _end_turns(self) -> None:
+        await self.turns.end_all(STOPPED)
+        for station in self.stations.all():
+            async with self.stations.lock(station.agent_id):
+                pass  # a box of the daemon before us is taken over now, with its turn
+        await self.turns.end_all(STOPPED)
 
     async def _while_there_is_room(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for `work`, but on a full disk, where it may wait for ever to be written, not for long."""

@@ -23,7 +23,9 @@ WITHIN = 60.0
 
 
 def opened(hive: HiveProcess, name: str = "ana") -> str:
-    return "/terminals/" + str(hive.client.post(f"/agents/{name}/terminals", {"rows": 30, "columns": 100})["id"])
+    path = "/terminals/" + str(hive.client.post(f"/agents/{name}/terminals", {"rows": 30, "columns": 100})["id"])
+    shown(hive, path, "$ ")  # what is typed before the shell is there may be lost to it
+    return path
 
 
 def typed(hive: HiveProcess, path: str, text: str) -> None:
@@ -115,7 +117,7 @@ def test_a_stopped_agent_has_no_terminal(hive: HiveProcess) -> None:
 def test_mel_attach_is_a_shell_in_the_box_and_leaves_the_terminal_as_it_was(hive: HiveProcess) -> None:
     hive.agent("ana")
     with attached(hive, "ana") as (screen, read_until):
-        read_until("leave with")
+        read_until("$ ")
         os.write(screen, b"echo in-$((40+2)); hostname\r")
         text = read_until("in-42")
         os.write(screen, b"\x1d")

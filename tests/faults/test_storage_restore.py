@@ -94,7 +94,7 @@ def test_a_backup_under_load_restores_to_an_equal_hive(busy: tuple[HiveProcess, 
     archive, new = tmp_path / "hive.tar.gz", tmp_path / "new"
     told = mel("--data", str(hive.data), "backup", str(archive))
     during = sum(len(load.promises) for load in loads)
-    assert during > len(promised) > 5, "there was load"
+    assert during > len(promised) > 0, "there was load"
     for load in loads:
         load.over.set()
     for load in loads:

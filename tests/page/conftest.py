@@ -29,9 +29,10 @@ def built() -> Path:
     return BUILT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(built: Path) -> Generator[Browser]:
-    """Debian's Chromium, one for all tests."""
+    """Debian's Chromium, one for the tests of a module: while it is there an event loop runs in this thread, and no
+    test elsewhere could run one."""
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("there is no Chromium: apt-get install chromium")

@@ -225,6 +225,8 @@ class TurnRunner:
                 case NextStep.END:
                     if self._planned is not None and result.outcome != "ok":
                         return self._planned
+                    if self.adopted and self._planned is None and result.outcome == "interrupted":
+                        return self._limit_before()
                     return ending_of(result, listener.progress, self.p.settings.turns)
 
     async def _put_prompt(self, seat: EngineSeat, listener: TurnListener) -> None:
@@ -268,6 +270,13 @@ class TurnRunner:
         if limits.silence and self._listener is not None and not self.progress.in_flight:
             found.append((self._listener.heard_at + limits.silence, timed_out("silence", limits.silence)))
         return found
+
+    def _limit_before(self) -> Ending:
+        """The daemon before interrupted the turn at a limit and died: no person asked for it, its mail is not held."""
+        limits = self.p.settings.turns
+        if limits.total and self.p.clock.monotonic() >= self._began + limits.total:
+            return timed_out("total", limits.total)
+        return timed_out("silence", limits.silence)
 
     def _next_look(self) -> float:
         if self._kill_at is not None and not self._killed:
