@@ -135,6 +135,22 @@ def test_t12_another_shape_is_refused_and_not_passed_on_unread(place: str) -> No
 
 
 @pytest.mark.parametrize(
+    "tools",
+    [
+        [{"name": "a", "input_schema": {}, "source": {"type": "url"}}],
+        [{"name": "a", "input_schema": {}, "tools": [{"type": "computer_20250124"}]}],
+        [{"name": "a", "input_schema": {}, "content": [{"type": "container_upload"}]}],
+    ],
+)
+def test_t12_what_a_tool_never_holds_is_not_passed_on_unread(tools: list[object]) -> None:
+    """T12, found by the fuzz target in CI, like a source within a source."""
+    block = {"type": "text", "text": "x", "source": {"type": "text", "source": {"type": "web_fetch_20250910"}}}
+    for place, value in (("tools", tools), ("system", [block]), ("content", [block])):
+        with pytest.raises(AskedWrongly):
+            check(TABLE, MESSAGES, json.dumps(_with(place, value)).encode())
+
+
+@pytest.mark.parametrize(
     "name",
     [
         *("mcp_servers", "container", "api_base", "base_url", "api_key", "api_version", "custom_llm_provider"),

@@ -185,6 +185,8 @@ def _check_tools(table: Table, tools: object) -> None:
         kind = cast("dict[str, Any]", tool).get("type") if isinstance(tool, dict) else "?"
         if kind is not None and not _listed(kind, table.tool_types):
             raise FieldRefused(f"tools[].type {_named(kind)}", "models.anthropic.server_tools")
+        if isinstance(tool, dict):
+            _hold_nothing("a tool", cast("dict[str, Any]", tool), ("content", "source", "tool", "tools"))
 
 
 def _objects(what: str, value: object) -> list[dict[str, Any]]:
@@ -222,7 +224,15 @@ def _check_source(table: Table, source: dict[str, Any], depth: int) -> None:
     kind = source.get("type")
     if not _listed(kind, table.sources):
         raise FieldRefused(f"source.type {_named(kind)}", "")
+    _hold_nothing("a source", source, ("source", "tool", "tools"))
     _check_content(table, source.get("content"), depth + 1)
+
+
+def _hold_nothing(what: str, thing: dict[str, Any], names: tuple[str, ...]) -> None:
+    """Refuse parts that `what` never has in the Messages API: they would be passed on unread."""
+    for name in names:
+        if thing.get(name) is not None:
+            raise Invalid(f"{what} has no {name}", remedy="send what the Messages API takes")
 
 
 def _check_added(table: Table, block: dict[str, Any]) -> None:
@@ -230,5 +240,7 @@ def _check_added(table: Table, block: dict[str, Any]) -> None:
     tool = block.get("tool")
     if tool is None or isinstance(tool, str):
         return
-    if not isinstance(tool, dict) or cast("dict[str, Any]", tool).get("type") != "tool_reference":
+    if isinstance(tool, dict) and cast("dict[str, Any]", tool).get("type") == "tool_reference":
+        _hold_nothing("a tool", cast("dict[str, Any]", tool), ("content", "source", "tool", "tools"))
+    else:
         _check_tools(table, [cast("object", tool)])
