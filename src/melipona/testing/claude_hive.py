@@ -181,7 +181,15 @@ def holders_of(secret: str, folder: Path) -> list[Path]:
     """Regular files below `folder` that hold `secret`."""
     needle = secret.encode()
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return [path for path in files if needle in path.read_bytes()]
+    return [path for path in files if needle in _bytes_of(path)]
+
+
+def _bytes_of(path: Path) -> bytes:
+    """What a file holds; nothing if it is gone meanwhile: the engine makes and removes files of its own."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 class Listener:
