@@ -14,6 +14,7 @@ from melipona.client import Client
 from melipona.store import events
 from melipona.store.engine import Event
 from melipona.testing.served import ServedHive
+from melipona.views.events import event_json
 
 DEADLINE = 20.0
 
@@ -112,7 +113,7 @@ def test_a_follower_of_one_agent_gets_only_its_events(hive: ServedHive) -> None:
 def test_an_event_is_encoded_once_for_all_followers(hive: ServedHive, monkeypatch: pytest.MonkeyPatch) -> None:
     """PERFORMANCE.md section 11, rule 12."""
     encoded: list[int] = []
-    plain = live.event_json
+    plain = event_json
 
     def counted(event: Event) -> str:
         encoded.append(event.id)
