@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import gc
 import os
 import signal
 import socket
@@ -55,6 +54,7 @@ from melipona.logs import configure
 from melipona.mail.bodies import FileBodies
 from melipona.mail.service import Mail
 from melipona.mail.tools import mail_tools
+from melipona.memory import give_back_at_rest, keep_for_good
 from melipona.operations.service import Operations
 from melipona.settings import Settings, load_settings
 from melipona.store.backup import backup
@@ -174,8 +174,7 @@ class Daemon:
             self._start_loops(tasks)
             tasks.start_soon(self._sweep_trees, driver, name="trees")
             self.is_ready = True
-            gc.freeze()
-            self.gate.warm()
+            keep_for_good()
             await fault("daemon.ready.before_notify")
             notify("READY=1")
             await fault("daemon.ready.after_notify")
@@ -198,6 +197,7 @@ class Daemon:
         )
         tasks.start_soon(kept.run, name="kept engines")
         tasks.start_soon(self.sealer.run, name="sealer")
+        tasks.start_soon(give_back_at_rest, self.store, name="memory")
         tasks.start_soon(ClockWatch(self.store).run, name="clock")
         tasks.start_soon(Retention(self.store, self.mail, self.settings, self.data).run, name="retention")
         tasks.start_soon(Checks(self.store, self._tell_operator).run, name="checks")

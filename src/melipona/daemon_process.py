@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import gc
 import os
 import resource
 import socket
@@ -15,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from melipona.errors import Conflict
+from melipona.memory import collect_early
 
 log = structlog.get_logger("daemon")
 
@@ -67,4 +67,4 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def tune() -> None:
     """Settings of the interpreter for a process that lives long (rules 9 and 15)."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    gc.set_threshold(50_000, 20, 50)
+    collect_early()

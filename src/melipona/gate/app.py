@@ -62,7 +62,7 @@ class Gate:
         self._model = ModelRoute(ModelParts(store, upstream, table, budgets, self.refusals, self.settings, epoch))
 
     def warm(self) -> None:
-        """Begin to load what the first request needs. The daemon calls this once it is ready."""
+        """Begin to load what the first request needs: when there is a box, which takes longer to come up."""
         self._mcp.begin()
 
     async def aclose(self) -> None:

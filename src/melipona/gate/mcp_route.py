@@ -1,12 +1,13 @@
 """`/mcp`: the agent's tools as an MCP server, stateless and answering in JSON, for engines.
 
-The library costs a second to import, so that happens in a thread once the daemon is ready (rule 22); a call that
-comes sooner waits for it. There is no session and so none to steal: who calls is what the listener says, each time.
+The library costs a second to import and 25 MiB, so that happens in a thread when the first box comes up (rule 22); a
+call that comes sooner waits for it. There is no session and so none to steal: who calls is what the listener says, each time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -104,9 +105,12 @@ def _forward(x: Exchange) -> Callable[[Message], Any]:
 def _make(toolbox: Toolbox, body_limit: int) -> StreamableHTTPSessionManager:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
-    return StreamableHTTPSessionManager(
+    manager = StreamableHTTPSessionManager(
         _server(toolbox), json_response=True, stateless=True, max_request_body_size=body_limit
     )
+    gc.collect()
+    gc.freeze()  # sixty thousand objects that stay: no collection looks at them again (rule 15)
+    return manager
 
 
 def _server(toolbox: Toolbox) -> Server[Any]:
