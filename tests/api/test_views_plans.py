@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, event
 
 from melipona.testing.served import ServedHive
-from melipona.turns.agent_facts import facts
+from melipona.turns.status import Status, derive, facts
 from melipona.views import agents, events, mail, turns
 from melipona.views.hive import running_operations
 
@@ -45,9 +46,14 @@ def _scans(c: Connection) -> list[str]:
     return found
 
 
+def _statuses(c: Connection, ids: Sequence[str]) -> Mapping[str, Status]:
+    return {each.name: derive(each, c.info["now"]) for each in facts(c, c.info["now"], 4, among=ids)}
+
+
 def _look_at_everything(c: Connection) -> None:
     facts(c, c.info["now"], 4)
-    agents.list_agents(c, {}, "2026-11-21")
+    agents.list_agents(c, _statuses, "2026-11-21")
+    agents.list_agents(c, _statuses, "2026-11-21", following="a")
     mail.count_by_state(c)
     running_operations(c)
     turns.list_turns(c, agent_id="x")

@@ -1,13 +1,14 @@
 // One snapshot, then one stream: what the page shows is what a cold load shows, whatever happens on the way.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Agent, HiveEvent, State } from "~/api/client";
+import type { Agent, AgentPage, HiveEvent, State } from "~/api/client";
 import { Connection, type Live, type World } from "~/live/connection";
 import { type Followed, fold, fromSnapshot, type Rows } from "~/live/fold";
 import { SseParser } from "~/live/sse";
 import { PAUSE_MS, Staleness } from "~/live/staleness";
 
 const NAMES = ["ana", "ben", "cleo"] as const;
+const PAGE = 2;
 
 function agent(name: string, version: number): Agent {
   return { name, id: name, state: "idle", waiting: version, detail: null } as unknown as Agent;
@@ -40,7 +41,7 @@ class FakeHive {
   snapshot(): State {
     const mail = { waiting: 0, leased: 0, parked: 0, unread: this.turns };
     const spent = { day: "2026-11-21", usd: this.turns, budget_usd: null };
-    const agents = [...this.agents.values()];
+    const { items: agents, next: agents_next } = this.page("");
     return {
       store: this.store,
       event: this.event,
@@ -50,6 +51,8 @@ class FakeHive {
       api: null,
       daemon: null,
       agents,
+      agents_next,
+      agents_total: this.agents.size,
       mail,
       turns: this.turns,
       operations: [],
@@ -57,6 +60,12 @@ class FakeHive {
       disk: null,
       checked: null,
     };
+  }
+  /** Two agents at a time, by name, so that every snapshot leaves some out. */
+  page(after: string): AgentPage {
+    const names = [...this.agents.keys()].filter((name) => name > after).sort();
+    const items = names.slice(0, PAGE).flatMap((name) => this.agents.get(name) ?? []);
+    return { items, next: names.length > PAGE ? (names[PAGE - 1] ?? null) : null };
   }
   change(name: string, gone: boolean): void {
     this.event += 1;
@@ -95,6 +104,10 @@ class FakeHive {
     if (path === "/api/v1/state") {
       this.snapshots += 1;
       return new Response(JSON.stringify(this.snapshot()));
+    }
+    if (path.startsWith("/api/v1/agents?")) {
+      const after = new URLSearchParams(path.split("?")[1]).get("next") ?? "";
+      return new Response(JSON.stringify(this.page(after)));
     }
     const last = new Headers(init.headers).get("Last-Event-ID") ?? "";
     const [store = "", number = "0"] = last.split("-");
@@ -160,7 +173,7 @@ const shown = (live: Live) =>
     mail: live.hive.mail,
   };
 const cold = (hive: FakeHive) => {
-  const now = fromSnapshot(hive.snapshot());
+  const now = fromSnapshot({ ...hive.snapshot(), agents: [...hive.agents.values()] });
   return { event: now.event, agents: [...now.agents].sort(), turns: now.turns, mail: now.mail };
 };
 const same = (live: Live, hive: FakeHive) => JSON.stringify(shown(live)) === JSON.stringify(cold(hive));

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Protocol
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
 from melipona.agents.service import Agents as AgentsService
 from melipona.ids import AgentName, agent_name
-from melipona.views.agents import AgentDetail, Agents
+from melipona.views.agents import AGENTS_PAGE, AgentDetail, Agents
 from melipona.views.request import Asker
 
 Usd = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
@@ -21,8 +22,8 @@ VERBS = ("start", "stop", "restart", "pause", "resume", "destroy", "purge")
 class Roster(Protocol):
     """Shows agents with the states that are derived elsewhere."""
 
-    async def all(self, *, gone: bool = False) -> dict[str, Any]:
-        """Every agent; tombstones too with `gone`."""
+    async def page(self, *, gone: bool = False, limit: int = ..., following: str | None = None) -> bytes:
+        """A page of agents by name, as JSON; tombstones too with `gone`."""
         ...
 
     async def one(self, name: str) -> AgentDetail:
@@ -63,9 +64,15 @@ def agent_routes(agents: AgentsService, roster: Roster, check_playbook: Callable
     router = APIRouter(tags=["agents"])
 
     @router.get("/agents", response_model=Agents)
-    async def every_agent(gone: bool = False) -> Any:
-        """Every agent by name; destroyed ones whose files are kept too with `gone`."""
-        return await roster.all(gone=gone)
+    async def every_agent(
+        gone: bool = False,
+        limit: Annotated[int, Query(ge=1, le=AGENTS_PAGE, description="Most agents of one page.")] = AGENTS_PAGE,
+        following: Annotated[
+            str | None, Query(alias="next", max_length=64, description="`next` of the page before.")
+        ] = None,
+    ) -> Response:
+        """Agents by name; destroyed ones whose files are kept too with `gone`."""
+        return Response(await roster.page(gone=gone, limit=limit, following=following), media_type="application/json")
 
     @router.get("/agents/{name}", response_model=AgentDetail)
     async def one(name: str) -> Any:

@@ -13,11 +13,12 @@ from melipona.api.board import Board
 from melipona.api.live import Broadcaster
 from melipona.api.roster import Roster
 from melipona.api.services import Services
+from melipona.api.snapshots import Snapshots
 from melipona.api.sse import EventStream, last_event_id
 from melipona.clock import rfc3339
 from melipona.errors import Invalid
 from melipona.views.events import Events, list_events
-from melipona.views.hive import Place, StateView, disk_view, snapshot
+from melipona.views.hive import Place, StateView, disk_view
 from melipona.views.request import LIMIT_DEFAULT, Following, Limit, Number
 
 
@@ -38,12 +39,14 @@ STREAM: dict[int | str, dict[str, Any]] = {
 def hive_routes(services: Services, broadcaster: Broadcaster, roster: Roster, board: Board) -> APIRouter:
     """Routes below `/api/v1`."""
     router = APIRouter(tags=["hive"])
+    snapshots = Snapshots(services, roster, lambda: place_of(services, roster))
     _events(router, services, broadcaster, board)
 
     @router.get("/state", response_model=StateView)
-    async def state() -> Any:
-        """Everything of this moment. Follow `/events` from `<store>-<event>`."""
-        return await services.store.read(snapshot, place_of(services, roster), roster.statuses)
+    async def state() -> Response:
+        """Everything of this moment; of the agents the first, `/agents?next=<agents_next>` has the rest. Follow
+        `/events` from `<store>-<event>`."""
+        return Response(await snapshots.encoded(), media_type="application/json")
 
     @router.get("/why/{subject}", response_model=dict[str, Any])
     async def why(subject: str) -> Any:

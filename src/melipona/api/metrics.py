@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,8 +119,7 @@ def metric_routes(services: Services, broadcaster: Broadcaster, roster: Roster, 
 async def _sample(services: Services, broadcaster: Broadcaster, roster: Roster, lag: Lag) -> _Sample:
     before = time.perf_counter()
     rows = await services.store.read(_rows, roster.day)
-    statuses = await services.store.read(roster.statuses)
-    states = Counter(str(status.state) for status in statuses.values())
+    states = await roster.states()
     sample = _Sample()
     sample.add_by("agents", "Agents by state.", "state", {name: states.get(name, 0) for name in STATES})
     sample.add_by("messages", "Messages that are not handled, by state.", "state", rows["mail"])

@@ -46,14 +46,18 @@ def new(env: Env, name: str, **options: Any) -> None:
 
 @agent.command("list")
 @click.option("--gone", is_flag=True, help="Destroyed ones whose files are kept too.")
+@click.option("--limit", type=click.IntRange(1), help="Most to show, by name; default all.")
+@click.option("--next", "following", metavar="NAME", help="`next` of the page before.")
 @pass_env
-def list_(env: Env, gone: bool) -> None:
+def list_(env: Env, gone: bool, limit: int | None, following: str | None) -> None:
     """Every agent."""
-    answer = env.client.get("/agents", gone=str(gone).lower())
+    answer = env.agents(limit, following, gone=str(gone).lower())
     if env.json:
         env.out.json(answer)
     elif answer["items"]:
         agent_table(env.out, answer["items"])
+        if answer["next"] is not None:
+            env.out.line(Cell(f"more: mel agent list --next {answer['next']}", "dim"))
     else:
         env.out.line("no agents yet; make one: mel agent new ana --engine playbook")
 

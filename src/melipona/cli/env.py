@@ -71,7 +71,9 @@ class Env:
             self.out.note("no daemon runs; this is what the store holds")
         return answer
 
-    def listing(self, path: str, limit: int, following: int | None, *, offline: bool = False, **query: Any) -> Json:
+    def listing(
+        self, path: str, limit: int, following: int | str | None, *, offline: bool = False, **query: Any
+    ) -> Json:
         """Up to `limit` items of a list, over as many pages as that takes, and where the next one begins."""
         items: list[Json] = []
         get = self.read if offline else self.client.get
@@ -81,6 +83,10 @@ class Env:
             following = answer.get("next")
             if following is None or len(items) >= limit:
                 return {"items": items, "next": following}
+
+    def agents(self, limit: int | None, following: str | None, *, offline: bool = False, **query: Any) -> Json:
+        """Agents by name, all or up to `limit`, and the name after which more come."""
+        return self.listing("/agents", 1 << 60 if limit is None else limit, following, offline=offline, **query)
 
 
 def default_data() -> Path:

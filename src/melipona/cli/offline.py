@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +27,7 @@ from melipona.store.sqlite import connect
 from melipona.turns.agent_facts import Limits
 from melipona.turns.status import Status, derive, facts
 from melipona.turns.why import Look, why
+from melipona.views.agents import list_agents
 from melipona.views.events import list_events
 from melipona.views.hive import Place, disk_view, snapshot
 from melipona.views.mail import list_messages, one_message
@@ -46,6 +47,7 @@ def get(data: Path, config: Path | None, path: str, query: Json, error: Unreacha
         given["following"] = given.pop("next")
     answers: Mapping[str, Callable[[Connection, Hive], Any]] = {
         "state": lambda c, hive: snapshot(c, hive.place, hive.statuses),
+        "agents": lambda c, hive: _agents(c, hive, parts, given, error),
         "messages": lambda c, _: one_message(c, int(parts[1])) if len(parts) == 2 else list_messages(c, **given),
         "events": lambda c, _: list_events(c, **given),
         "why": lambda c, hive: why(c, parts[1], hive.look).as_json(),
@@ -56,6 +58,12 @@ def get(data: Path, config: Path | None, path: str, query: Json, error: Unreacha
     settings = load_settings(config)
     with opened(data) as c:
         return dict(answer(c, Hive(data, settings)))
+
+
+def _agents(c: Connection, hive: Hive, parts: list[str], given: Json, error: Unreachable) -> Any:
+    if len(parts) != 1:
+        raise error
+    return list_agents(c, hive.statuses, hive.place.day, **given)
 
 
 def verify(data: Path) -> Json:
@@ -126,9 +134,9 @@ class Hive:
         """For `why`."""
         return Look(self._now, self._cap, limits=self._limits, turn_seconds=self._settings.turns.total)
 
-    def statuses(self, c: Connection) -> Mapping[str, Status]:
-        """The state of every agent as its rows show it."""
-        found = facts(c, self._now, self._cap, limits=self._limits)
+    def statuses(self, c: Connection, ids: Sequence[str]) -> Mapping[str, Status]:
+        """The state of the agents with these ids as their rows show it."""
+        found = facts(c, self._now, self._cap, limits=self._limits, among=ids)
         return {each.name: derive(each, self._now) for each in found}
 
     @property

@@ -81,7 +81,7 @@ def complete_agents(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
     from melipona.client import Client, ClientError
 
     try:
-        agents = Client(_env(ctx).data, timeout=1.0).get("/agents")["items"]
+        agents = Client(_env(ctx).data, timeout=1.0).get("/agents", next=incomplete or None)["items"]
     except (ClientError, KeyError, TypeError):
         return []
     return [

@@ -31,6 +31,9 @@ COLUMNS = (
 def status(env: Env) -> None:
     """What needs you, and every agent."""
     state = env.read("/state")
+    if state.get("agents_next") is not None:
+        state["agents"] += env.agents(None, state["agents_next"], offline=True)["items"]
+        state["agents_next"] = None
     if env.json:
         env.out.json(state)
         return

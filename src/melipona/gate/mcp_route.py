@@ -1,7 +1,8 @@
 """`/mcp`: the agent's tools as an MCP server, stateless and answering in JSON, for engines.
 
 The library costs a second to import and 25 MiB, so that happens in a thread when the first box comes up (rule 22); a
-call that comes sooner waits for it. There is no session and so none to steal: who calls is what the listener says, each time.
+call that comes sooner waits for it. There is no session and so none to steal: who calls is what the listener says,
+each time.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ connected, does a parked call want its slot back) is handed in as `Process`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -141,10 +141,12 @@ def facts(
     *,
     limits: Limits | None = None,
     process: Mapping[str, Process] | None = None,
+    among: Sequence[str] | None = None,
 ) -> list[AgentFacts]:
-    """Facts of every agent that is not purged, by name. `cap` is the hive's number of slots; `process` is by id."""
+    """Facts of every agent that is not purged, by name, or of those whose ids are `among` some. `cap` is the hive's
+    number of slots; `process` is by id. What is read grows with the agents that are asked for, not with all."""
     query = select(agents).where(agents.c.wish != literal_column("'purged'")).order_by(agents.c.name)
-    return _gather(c, c.execute(query).all(), None, now, cap, limits, process or {})
+    return _gather(c, c.execute(_narrowed(query, agents.c.id, among)).all(), among, now, cap, limits, process or {})
 
 
 def facts_of(
@@ -164,13 +166,13 @@ def facts_of(
     rows = c.execute(select(agents).where(agents.c.id == agent_id)).all()
     if not rows:
         raise NotFound(f"there is no agent with the id {agent_id}", code="no_such_agent")
-    return _gather(c, rows, agent_id, now, cap, limits, process or {})[0]
+    return _gather(c, rows, [agent_id], now, cap, limits, process or {})[0]
 
 
 def _gather(
     c: Connection,
     rows: Iterable[Any],
-    only: str | None,
+    only: Sequence[str] | None,
     now: Micros,
     cap: int,
     limits: Limits | None,
@@ -214,15 +216,17 @@ def _gather(
     ]
 
 
-def _narrowed(query: Any, column: Any, only: str | None) -> Any:
-    return query if only is None else query.where(column == only)
+def _narrowed(query: Any, column: Any, only: Sequence[str] | None) -> Any:
+    if only is None:
+        return query
+    return query.where(column == only[0]) if len(only) == 1 else query.where(column.in_(only))
 
 
-def _rows(c: Connection, query: Any, column: Any, only: str | None) -> list[Any]:
+def _rows(c: Connection, query: Any, column: Any, only: Sequence[str] | None) -> list[Any]:
     return list(c.execute(_narrowed(query, column, only)).all())
 
 
-def _operations(c: Connection, only: str | None) -> dict[str, InFlight]:
+def _operations(c: Connection, only: Sequence[str] | None) -> dict[str, InFlight]:
     o = operations.c
     query = select(o.agent_id, o.kind, o.principal, o.started_at, o.detail, o.wake_at).where(
         o.state == literal_column("'running'"), o.agent_id.is_not(None)
@@ -230,12 +234,12 @@ def _operations(c: Connection, only: str | None) -> dict[str, InFlight]:
     return {row[0]: InFlight(*row[1:]) for row in _rows(c, query, o.agent_id, only)}
 
 
-def _boxes(c: Connection, only: str | None) -> dict[str, str]:
+def _boxes(c: Connection, only: Sequence[str] | None) -> dict[str, str]:
     query = select(boxes.c.agent_id, boxes.c.state).where(boxes.c.state != literal_column("'gone'"))
     return {row[0]: row[1] for row in _rows(c, query, boxes.c.agent_id, only)}
 
 
-def _turns(c: Connection, only: str | None) -> dict[str, OpenTurn]:
+def _turns(c: Connection, only: Sequence[str] | None) -> dict[str, OpenTurn]:
     t = turns.c
     query = select(t.agent_id, t.id, t.state, t.started_at, t.entered_at, t.wake_at, t.cause, t.interrupt_by).where(
         t.state != literal_column("'ended'")
@@ -264,7 +268,7 @@ def senders_of(cause: str | None) -> tuple[str, ...]:
     return tuple(str(name) for name in cast("list[object]", names)) if isinstance(names, list) else ()
 
 
-def _last_ended(c: Connection, only: str | None) -> dict[str, Micros]:
+def _last_ended(c: Connection, only: Sequence[str] | None) -> dict[str, Micros]:
     newest = select(func.max(turns.c.id)).where(turns.c.agent_id == agents.c.id).correlate(agents).scalar_subquery()
     ids = _narrowed(select(newest).select_from(agents), agents.c.id, only)
     query = select(turns.c.agent_id, turns.c.ended_at).where(turns.c.id.in_(ids), turns.c.ended_at.is_not(None))
@@ -288,7 +292,7 @@ def _due_at() -> Any:
     return case((messages.c.wake_at > messages.c.entered_at, messages.c.wake_at), else_=messages.c.entered_at)
 
 
-def _mail(c: Connection, only: str | None, now: Micros) -> dict[str, MailFacts]:
+def _mail(c: Connection, only: Sequence[str] | None, now: Micros) -> dict[str, MailFacts]:
     m = messages.c
     query = (
         select(

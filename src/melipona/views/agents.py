@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from sqlalchemy import Connection, case, func, literal_column, select
+from sqlalchemy import Connection, case, func, literal_column, or_, select
 from typing_extensions import TypedDict
 
 from melipona.clock import rfc3339, rfc3339_or_none
 from melipona.errors import NotFound
 from melipona.store.schema import agents, spend, turns
 from melipona.views.mail import waiting_by_agent
-from melipona.views.page import listed
 from melipona.views.turns import open_turns, usd
 
 GONE = ("destroyed", "purged")
+NOT_PURGED = agents.c.wish != literal_column("'purged'")
+"""With a literal, because only so does the partial index serve (PERFORMANCE.md section 11, rule 16)."""
+AGENTS_PAGE = 500
+"""Agents of a page, and of a snapshot: all of a usual hive."""
 LAST_TURNS = 5
 
 
@@ -87,27 +90,51 @@ class AgentDetail(AgentView):
 
 
 class Agents(TypedDict):
-    """Every agent."""
+    """A page of agents, by name. `next` is the name after which the next page begins."""
 
     items: list[AgentView]
-    next: int | None
+    next: str | None
+
+
+StatusesOf = Callable[[Connection, Sequence[str]], Mapping[str, Derived]]
+"""Derives the status of the agents with these ids, by name, in the transaction that it is given."""
 
 
 class Facts:
-    """What the views of all agents need, read once."""
+    """What the views of some agents need, read once."""
 
-    def __init__(self, c: Connection, day: str) -> None:
-        self.waiting = waiting_by_agent(c)
+    def __init__(self, c: Connection, day: str, ids: Sequence[str]) -> None:
+        self.waiting = waiting_by_agent(c, ids)
         self.turns = open_turns(c)
         self.spent = spent_by_agent(c, day)
-        self.context = _contexts(c)
+        self.context = _contexts(c, ids)
 
 
-def agent_rows(c: Connection, *, gone: bool = False) -> list[Any]:
-    """Rows of all agents by name; tombstones too with `gone`, purged ones never."""
-    query = select(agents).order_by(agents.c.name)
-    query = query.where(agents.c.wish != "purged") if gone else query.where(agents.c.wish.not_in(GONE))
-    return list(c.execute(query).all())
+def agent_rows(
+    c: Connection, *, gone: bool = False, limit: int = AGENTS_PAGE, following: str | None = None
+) -> tuple[list[Any], str | None]:
+    """Rows of agents by name, at most `limit` of those after the name `following`; tombstones too with `gone`, purged
+    ones never. With the name after which the next page begins, None at the end."""
+    query = select(agents).where(NOT_PURGED).order_by(agents.c.name).limit(limit + 1)
+    if not gone:
+        query = query.where(agents.c.wish != literal_column("'destroyed'"))
+    if following is not None:
+        query = query.where(agents.c.name > following)
+    rows = list(c.execute(query).all())
+    return rows[:limit], str(rows[limit - 1].name) if len(rows) > limit else None
+
+
+def some_agents(c: Connection, *, names: Sequence[str], ids: Sequence[str]) -> list[Any]:
+    """Rows of agents with one of these names or ids, as far as they are there; tombstones are not."""
+    wanted = or_(agents.c.name.in_(names), agents.c.id.in_(ids))
+    query = select(agents).where(NOT_PURGED, agents.c.wish != literal_column("'destroyed'"), wanted)
+    return list(c.execute(query.order_by(agents.c.name)).all())
+
+
+def count_agents(c: Connection) -> int:
+    """How many there are, tombstones left out."""
+    query = select(func.count()).select_from(agents).where(agents.c.wish.not_in(GONE))
+    return int(c.execute(query).scalar_one())
 
 
 def agent_row(c: Connection, name: str) -> Any:
@@ -164,11 +191,27 @@ def agent_view(row: Any, facts: Facts, derived: Derived) -> AgentView:
     }
 
 
-def list_agents(c: Connection, statuses: Mapping[str, Derived], day: str, *, gone: bool = False) -> dict[str, Any]:
-    """Every agent whose status is given, by name."""
-    facts = Facts(c, day)
-    rows = agent_rows(c, gone=gone)
-    return listed([agent_view(row, facts, statuses[row.name]) for row in rows if row.name in statuses])
+def list_agents(
+    c: Connection,
+    statuses: StatusesOf,
+    day: str,
+    *,
+    gone: bool = False,
+    limit: int = AGENTS_PAGE,
+    following: str | None = None,
+) -> Agents:
+    """A page of agents, by name: what it costs grows with the page, not with the hive."""
+    rows, after = agent_rows(c, gone=gone, limit=limit, following=following)
+    return {"items": agent_views(c, rows, statuses, day), "next": after}
+
+
+def agent_views(c: Connection, rows: Sequence[Any], statuses: StatusesOf, day: str) -> list[AgentView]:
+    """Rows of `agents` as the world sees them."""
+    ids = [row.id for row in rows]
+    if not ids:
+        return []
+    facts, derived = Facts(c, day, ids), statuses(c, ids)
+    return [agent_view(row, facts, derived[row.name]) for row in rows]
 
 
 def spent_by_agent(c: Connection, day: str) -> dict[str, int]:
@@ -179,7 +222,7 @@ def spent_by_agent(c: Connection, day: str) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in c.execute(query)}
 
 
-def _contexts(c: Connection) -> dict[str, AgentContext]:
+def _contexts(c: Connection, ids: Sequence[str]) -> dict[str, AgentContext]:
     """Of each agent's last turns the newest that tells; older ones are not looked at, so that no history is scanned."""
     last = (
         select(turns.c.id, turns.c.context_tokens)
@@ -191,7 +234,7 @@ def _contexts(c: Connection) -> dict[str, AgentContext]:
     )
     newest = select(func.max(last.c.id)).where(last.c.context_tokens.is_not(None)).correlate(agents).scalar_subquery()
     query = select(turns.c.agent_id, turns.c.context_tokens, turns.c.context_window).where(
-        turns.c.id.in_(select(newest).select_from(agents))
+        turns.c.id.in_(select(newest).select_from(agents).where(agents.c.id.in_(ids)))
     )
     return {row.agent_id: {"tokens": row.context_tokens, "window": row.context_window} for row in c.execute(query)}
 

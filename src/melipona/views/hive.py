@@ -6,7 +6,6 @@ number misses nothing and applies nothing twice (D-33).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, literal_column, select
@@ -17,7 +16,7 @@ from melipona.store.engine import now
 from melipona.store.events import last_number
 from melipona.store.schema import integrity_checks, operations, turns
 from melipona.store.space import Space, short_of_room
-from melipona.views.agents import AgentView, Derived, list_agents, spent_by_agent
+from melipona.views.agents import AgentView, StatusesOf, count_agents, list_agents, spent_by_agent
 from melipona.views.events import store_id
 from melipona.views.mail import count_by_state
 from melipona.views.turns import OPEN, usd
@@ -89,6 +88,10 @@ class StateView(TypedDict):
     api: str | None
     daemon: DaemonView | None
     agents: list[AgentView]
+    """The first, by name."""
+    agents_next: str | None
+    """The name after which `/agents?next=` goes on; null when these are all."""
+    agents_total: int
     mail: MailCounts
     turns: int
     operations: list[OperationView]
@@ -110,12 +113,9 @@ class Place:
     disk: DiskView | None = None
 
 
-StatusesOf = Callable[[Connection], Mapping[str, Derived]]
-"""Derives the status of every agent, by name, in the transaction that it is given."""
-
-
-def snapshot(c: Connection, place: Place, statuses: StatusesOf) -> StateView:
-    """Everything of this moment."""
+def snapshot(c: Connection, place: Place, statuses: StatusesOf, *, following: str | None = None) -> StateView:
+    """Everything of this moment; of the agents a page, the first or the one after the name `following`."""
+    page = list_agents(c, statuses, place.day, following=following)
     return {
         "store": store_id(c),
         "event": last_number(c),
@@ -124,7 +124,9 @@ def snapshot(c: Connection, place: Place, statuses: StatusesOf) -> StateView:
         "data": place.data,
         "api": place.api,
         "daemon": place.daemon,
-        "agents": list_agents(c, statuses(c), place.day)["items"],
+        "agents": page["items"],
+        "agents_next": page["next"],
+        "agents_total": count_agents(c),
         "mail": _counts(c),
         "turns": int(c.execute(select(func.count()).select_from(turns).where(OPEN)).scalar_one()),
         "operations": running_operations(c),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, literal, literal_column, select, union
@@ -161,11 +162,11 @@ def count_by_state(c: Connection) -> dict[str, int]:
     return counts
 
 
-def waiting_by_agent(c: Connection) -> dict[str, int]:
-    """Waiting messages per agent id; agents without any are absent."""
+def waiting_by_agent(c: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Waiting messages of each of these agents; those without any are absent."""
     query = (
         select(messages.c.agent_id, func.count())
-        .where(_is_state("waiting"), messages.c.agent_id.is_not(None))
+        .where(_is_state("waiting"), messages.c.agent_id.in_(ids))
         .group_by(messages.c.agent_id)
     )
     return {str(row[0]): int(row[1]) for row in c.execute(query)}

@@ -6,6 +6,7 @@ type Schemas = components["schemas"];
 export type Agent = Schemas["AgentView"];
 export type AgentDetail = Schemas["AgentDetail"];
 export type State = Schemas["StateView"];
+export type AgentPage = Schemas["Agents"];
 export type Message = Schemas["MessageView"];
 export type Turn = Schemas["TurnView"];
 export type HiveEvent = Schemas["EventView"];

@@ -9,7 +9,7 @@ export interface paths {
         };
         /**
          * Every Agent
-         * @description Every agent by name; destroyed ones whose files are kept too with `gone`.
+         * @description Agents by name; destroyed ones whose files are kept too with `gone`.
          */
         get: operations["every_agent_api_v1_agents_get"];
         put?: never;
@@ -685,7 +685,8 @@ export interface paths {
         };
         /**
          * State
-         * @description Everything of this moment. Follow `/events` from `<store>-<event>`.
+         * @description Everything of this moment; of the agents the first, `/agents?next=<agents_next>` has the rest. Follow
+         *     `/events` from `<store>-<event>`.
          */
         get: operations["state_api_v1_state_get"];
         put?: never;
@@ -1009,13 +1010,13 @@ export interface components {
         };
         /**
          * Agents
-         * @description Every agent.
+         * @description A page of agents, by name. `next` is the name after which the next page begins.
          */
         Agents: {
             /** Items */
             items: components["schemas"]["AgentView"][];
             /** Next */
-            next: number | null;
+            next: string | null;
         };
         /**
          * AgentView
@@ -1591,6 +1592,10 @@ export interface components {
         StateView: {
             /** Agents */
             agents: components["schemas"]["AgentView"][];
+            /** Agents Next */
+            agents_next: string | null;
+            /** Agents Total */
+            agents_total: number;
             /** Api */
             api: string | null;
             /** At */
@@ -1725,6 +1730,10 @@ export interface operations {
         parameters: {
             query?: {
                 gone?: boolean;
+                /** @description Most agents of one page. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                next?: string | null;
             };
             header?: never;
             path?: never;

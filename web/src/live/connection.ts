@@ -1,5 +1,5 @@
 // One snapshot in the life of a page, then one stream, for ever (DB-1). What comes in is handed on once a frame.
-import { checkProtocol, problemOf, type State, TooOld, tellLoggedOut } from "~/api/client";
+import { type AgentPage, checkProtocol, problemOf, type State, TooOld, tellLoggedOut } from "~/api/client";
 import { type Followed, fold, fromSnapshot, type Hive, type Rows } from "./fold";
 import { readStream, type SseMessage } from "./sse";
 import { type Stale, staleKeys } from "./stale";
@@ -91,10 +91,23 @@ export class Connection {
   async #load(signal: AbortSignal): Promise<void> {
     const response = await this.#ask("/api/v1/state", signal, {});
     const state = (await response.json()) as State;
+    state.agents.push(...(await this.#rest(state.agents_next, signal)));
     this.#last = `${state.store}-${state.event}`;
     this.#queue.length = 0;
     this.#set({ hive: fromSnapshot(state) });
     this.onStale("all");
+  }
+
+  /** The agents that the snapshot left out. They may be newer than it is: the rows that follow replace them anyhow. */
+  async #rest(next: string | null, signal: AbortSignal): Promise<State["agents"]> {
+    const rest: State["agents"] = [];
+    for (let after = next; after !== null; ) {
+      const response = await this.#ask(`/api/v1/agents?next=${encodeURIComponent(after)}`, signal, {});
+      const page = (await response.json()) as AgentPage;
+      rest.push(...page.items);
+      after = page.next;
+    }
+    return rest;
   }
 
   async #ask(path: string, signal: AbortSignal, headers: Record<string, string>): Promise<Response> {
