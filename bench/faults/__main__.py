@@ -21,6 +21,7 @@ from bench.faults.keeping import keep
 @click.option("--seed", type=int, help="Repeats a run; drawn and printed when left out.")
 @click.option("--size", type=int, help="How much is broken, in the campaign's own unit.")
 @click.option("--full", is_flag=True, help="The size by hand instead of CI's.")
+@click.option("--seconds", type=float, help="Begin no further part after this time, where a campaign has parts.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Work here and leave it; a run that was cut goes on.")
 @click.option("--keep", "kept", is_flag=True, help="Keep the result in bench/results/faults/, for the page of results.")
 @click.option("--list", "listing", is_flag=True, help="Tell what there is.")
@@ -30,6 +31,7 @@ def main(
     seed: int | None,
     size: int | None,
     full: bool,
+    seconds: float | None,
     folder: Path | None,
     kept: bool,
     listing: bool,
@@ -42,7 +44,7 @@ def main(
             click.echo(f"{name:10} {(found.__doc__ or '').splitlines()[0]} (CI {found.QUICK}, by hand {found.FULL})")
         return
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    results = [_run(name, seed, size, full, folder) for name in chosen]
+    results = [_run(name, seed, size, full, seconds, folder) for name in chosen]
     for result in results:
         click.echo(json.dumps(result.as_json(), indent=2))
         if kept:
@@ -51,16 +53,19 @@ def main(
         raise SystemExit(1)
 
 
-def _run(name: str, seed: int, size: int | None, full: bool, folder: Path | None) -> CampaignResult:
+def _run(
+    name: str, seed: int, size: int | None, full: bool, seconds: float | None, folder: Path | None
+) -> CampaignResult:
     found: Any = campaign(name)
     size = size if size is not None else found.FULL if full else found.QUICK
+    more = {} if seconds is None else {"seconds": seconds}
     click.echo(f"python -m bench.faults {name} --seed {seed} --size {size}", err=True)
     if folder is not None:
         work = folder / name
         work.mkdir(parents=True, exist_ok=True)
-        return found.run(seed, size, work)
+        return found.run(seed, size, work, **more)
     work = Path(tempfile.mkdtemp(prefix=f"mel-{name}-"))
-    result = found.run(seed, size, work)
+    result = found.run(seed, size, work, **more)
     if result.ok:
         shutil.rmtree(work)
     else:

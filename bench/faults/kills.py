@@ -1,14 +1,19 @@
 """Random kills under load: the daemon, boxd, the engine, the whole box, at any moment; size = kills.
 
-A real hive with playbook agents in real boxes, clients that send all the time, a client that folds the events, a stub
-of the model's API. SIGKILL hits at random times. Then everything is let go quiet and brought down, and the checkers
-look at the store, the turns' logs, what each sender was promised and what is left on the machine. A run of more
-than CI's is made of parts, each a hive of its own whose result is kept, so that a run that was cut goes on.
+A real hive with playbook agents in real boxes, clients that send all the time over kept connections, a client that
+folds the events, a stub of the model's API. SIGKILL hits at random times. Then everything is let go quiet and brought
+down, and the checkers look at the store, the turns' logs, what each sender was promised and what is left on the
+machine. A run of more than CI's is made of parts, each a hive of its own whose result is kept, so that a run that was
+cut goes on; there further clients make a mass of mail.
+
+A daemon is forked off a process that has imported what it needs, and killed by SIGKILL like any other; one start of
+`COLD` is from nothing, and its time is told apart.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import secrets
@@ -17,7 +22,8 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,18 +35,22 @@ from bench.faults.keeping import commit
 from bench.faults.load import PLAYBOOK, Load, quiet, workers_log
 from bench.faults.victims import Box
 from melipona.testing.folding import FoldingClient
+from melipona.testing.forked_daemons import DaemonForks
 from melipona.testing.hive import HiveProcess
 from melipona.testing.invariants import Expect, Finding
 from melipona.testing.model_stub import ModelStub
 
 QUICK, FULL = 300, 10_000
-PART = 250
-AGENTS = ("ana", "ben", "cleo", "dora", "emil", "fay")
+PART = 400
+AGENTS = ("ana", "ben", "cleo", "dora", "emil", "fay", "gus", "hana")
 CAP, ATTEMPTS = 4, 6
 KINDS = {"engine": 9, "boxd": 5, "box": 3, "daemon": 4, "daemon and box": 1}
 """What is killed, and how often. With the last, a box dies while no daemon is there to see it."""
-GAP, LONG_GAP = 0.2, 1.0
-"""Seconds from one kill to the next, at most, in CI and by hand, where more work is to be done between two kills."""
+GAP = 0.2
+"""Seconds from one kill to the next, at most."""
+COLD = 20
+JOBS = 2
+"""Parts that run at the same time."""
 QUIET_SECONDS = 300.0
 NOBODY_SECONDS = 60.0
 CONFIG = f"""
@@ -78,25 +88,58 @@ class Kill:
     seconds: float | None = None
 
 
-def run(seed: int, size: int, folder: Path) -> CampaignResult:
-    """Kill `size` times."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How hard a part works: further clients that make a mass of mail, how much may wait, how often is compared."""
+
+    bulk: int = 0
+    backlog: int = 600
+    compare_every: int = 200
+    hang_up: int = 400
+
+
+CALM = Pace()
+HARD = Pace(bulk=2, backlog=2000, compare_every=2000, hang_up=4000)
+
+
+def run(seed: int, size: int, folder: Path, *, seconds: float | None = None) -> CampaignResult:
+    """Kill `size` times; with `seconds` no part is begun after that time, and the result is of those that were."""
     if size <= QUICK:
-        return part(seed, size, folder, gap=GAP)
+        return part(seed, size, folder, CALM)
     sizes = [PART] * (size // PART) + ([size % PART] if size % PART else [])
-    results = [_kept(seed + n, kills, folder / f"part-{n:03d}", len(sizes)) for n, kills in enumerate(sizes)]
-    return combined(results, seed=seed, size=size)
+    results = list(_parts(seed, sizes, folder, None if seconds is None else time.monotonic() + seconds))
+    return combined(results, seed=seed, size=sum(result.size for result in results))
 
 
-def _kept(seed: int, size: int, folder: Path, parts: int) -> CampaignResult:
-    """A part's result: from its file when an earlier run got that far, else run now."""
-    kept = folder / "result.json"
-    if kept.exists():
-        return CampaignResult(**json.loads(kept.read_text()))
+def _parts(seed: int, sizes: Sequence[int], folder: Path, until: float | None) -> Iterator[CampaignResult]:
+    """The results of all parts, `JOBS` of which run at the same time; those of earlier runs are taken as they are."""
+    waiting: list[tuple[int, int, Path, int]] = []
+    for number, kills in enumerate(sizes):
+        place = folder / f"part-{number:03d}"
+        kept = place / "result.json"
+        if kept.exists():
+            yield CampaignResult(**json.loads(kept.read_text()))
+        else:
+            waiting.append((seed + number, kills, place, len(sizes)))
+    running: set[Future[CampaignResult]] = set()
+    with ProcessPoolExecutor(JOBS, multiprocessing.get_context("spawn")) as pool:
+        while True:
+            while waiting and len(running) < JOBS and (until is None or time.monotonic() < until):
+                running.add(pool.submit(_one_part, *waiting.pop(0)))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+
+
+def _one_part(seed: int, size: int, folder: Path, parts: int) -> CampaignResult:
+    """Run a part and keep its result in its folder."""
     shutil.rmtree(folder, ignore_errors=True)  # what a run that was cut has left of this part
     (folder / "run").mkdir(parents=True)
     began = time.monotonic()
-    result = part(seed, size, folder / "run", gap=LONG_GAP)
-    kept.write_text(json.dumps(asdict(result)))
+    result = part(seed, size, folder / "run", HARD)
+    (folder / "result.json").write_text(json.dumps(asdict(result)))
     verdict = "ok" if result.ok else f"BROKEN: {result.violations}"
     took = time.monotonic() - began
     if result.ok:
@@ -105,14 +148,14 @@ def _kept(seed: int, size: int, folder: Path, parts: int) -> CampaignResult:
     return result
 
 
-def part(seed: int, size: int, folder: Path, *, gap: float) -> CampaignResult:
-    """One hive, `size` kills, at most `gap` seconds apart."""
-    with _hive(folder) as (hive, stub):
+def part(seed: int, size: int, folder: Path, pace: Pace) -> CampaignResult:
+    """One hive, `size` kills."""
+    with DaemonForks() as forks, _hive(folder, forks) as (hive, stub):
         for name in AGENTS:
             hive.agent(name, playbook=PLAYBOOK)
-        load = Load(hive.data, AGENTS, seed, folder / "workers")
-        folding = FoldingClient(hive.client, seed)
-        killer = Killer(hive, seed, gap)
+        load = Load(hive.data, AGENTS, seed, folder / "workers", backlog=pace.backlog, bulk=pace.bulk)
+        folding = FoldingClient(hive.client, seed, compare_every=pace.compare_every, hang_up=pace.hang_up)
+        killer = Killer(hive, seed, GAP)
         began = time.monotonic()
         try:
             for number in range(1, size + 1):
@@ -147,6 +190,8 @@ def part(seed: int, size: int, folder: Path, *, gap: float) -> CampaignResult:
         numbers={
             "kill_seconds": round(took, 1),
             "quiet_seconds": round(quiet_took, 1),
+            "cold_starts": len(killer.cold),
+            "cold_start_seconds": round(sum(killer.cold), 1),
             "parked": len(parked),
             "snapshots_compared": folding.compared,
             "events_folded": folding.events,
@@ -157,10 +202,10 @@ def part(seed: int, size: int, folder: Path, *, gap: float) -> CampaignResult:
 
 
 @contextmanager
-def _hive(folder: Path) -> Generator[tuple[HiveProcess, ModelStub]]:
+def _hive(folder: Path, forks: DaemonForks) -> Generator[tuple[HiveProcess, ModelStub]]:
     stub = ModelStub(key=f"sk-ant-canary-{secrets.token_hex(16)}")
     env = {"ANTHROPIC_BASE_URL": stub.url, "ANTHROPIC_API_KEY": stub.key}
-    hive = HiveProcess(folder / "hive", config=CONFIG, env=env, follow=False)
+    hive = HiveProcess(folder / "hive", config=CONFIG, env=env, follow=False, forks=forks)
     try:
         hive.start()
         try:
@@ -211,6 +256,8 @@ class Killer:
         self._hive, self._random, self._gap = hive, random.Random(seed), gap
         self._id = hive.store_id()
         self.kills: list[Kill] = []
+        self.cold: list[float] = []
+        """Seconds of starts from nothing."""
 
     def kill(self) -> None:
         """Wait a random while, then kill something; a daemon is started again at once."""
@@ -227,8 +274,11 @@ class Killer:
         if kind != "daemon":
             for box in self._some(victims.boxes(self._id)):
                 victims.kill(box.everything)
-        self._hive.start()
+        cold = self._random.random() < 1 / COLD
+        self._hive.start(cold=cold)
         self.kills.append(Kill(kind, at, seconds=time.monotonic() - began))
+        if cold:
+            self.cold.append(time.monotonic() - began)
 
     def _some(self, boxes: list[Box]) -> list[Box]:
         return [self._random.choice(boxes)] if boxes else []

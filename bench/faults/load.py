@@ -7,8 +7,11 @@ write down what they were handed and what the gate answered. The checker reads t
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
 import random
+import socket
 import sqlite3
 import threading
 import time
@@ -18,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from melipona.client import UNKNOWN, Client, ClientError
+from melipona.client import PROTOCOL, Client
 from melipona.testing.invariants import Finding, Promise
 from melipona.testing.turn_logs import log_lines
 
@@ -57,6 +60,11 @@ match = '^receive (\\S+)$'
 steps = [{ say = "begin {id}" }, { receive = 0.2, handle = true }, { say = "end {id}" }]
 
 [[rule]]
+name = "bulk"
+match = '^bulk '
+steps = [{ say = "done {id}" }]
+
+[[rule]]
 name = "note"
 steps = [{ say = "begin {id}" }, { say = "end {id}" }]
 """
@@ -64,25 +72,78 @@ steps = [{ say = "begin {id}" }, { say = "end {id}" }]
 
 KINDS = (("relay", 4), ("note", 4), ("all", 2), ("ask", 1), ("receive", 1))
 """What a worker sends, and how often."""
+BULK = {"bulk": 1}
+"""What a worker sends that makes a mass of mail: each request is a message for every agent."""
 BODIES = {
+    "bulk": "bulk {key}",
     "relay": "relay {key} {other}",
     "note": "note {key}",
     "all": "note {key}",
     "ask": "ask {key}",
     "receive": "receive {key}",
 }
+PROTOCOL_HEADER = {"Melipona-Protocol": str(PROTOCOL)}
 AGAIN, RETRY_UNKNOWN = 0.5, 0.7
 """How often a worker tries again what failed, and what nobody answered."""
 
 
+class Line:
+    """One connection to the operator's API that is kept; a new one when the daemon has gone with it."""
+
+    def __init__(self, data: Path, timeout: float = 20) -> None:
+        self._run, self._timeout = data / "run", timeout
+        self._connection: http.client.HTTPConnection | None = None
+
+    def send(self, body: Json) -> tuple[str, list[int]]:
+        """Send a message: what is known of it (ok, unknown, failed), and its ids. A line that broke is unknown."""
+        try:
+            connection = self._connection or self._connect()
+        except OSError:
+            return "failed", []  # nobody is there: nothing was sent
+        try:
+            connection.request(
+                "POST", "/api/v1/messages", json.dumps(body), {"Content-Type": "application/json", **PROTOCOL_HEADER}
+            )
+            answer = connection.getresponse()
+            document = json.loads(answer.read() or b"{}")
+        except (OSError, http.client.HTTPException, ValueError):
+            self.close()
+            return "unknown", []
+        if answer.status < 300:
+            return "ok", [int(identifier) for identifier in document["ids"]]
+        return ("unknown" if document.get("code") == "outcome_unknown" else "failed"), []
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("localhost", timeout=self._timeout)
+        folder = os.open(self._run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.sock.settimeout(self._timeout)
+            connection.sock.connect(f"/proc/self/fd/{folder}/mel.sock")
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            os.close(folder)
+        connection.auto_open = 0
+        self._connection = connection
+        return connection
+
+
 class Worker(threading.Thread):
-    """One client that sends until it is stopped, or has sent `most` requests."""
+    """One client that sends until it is stopped, over one kept connection."""
 
     def __init__(
         self, data: Path, names: Sequence[str], seed: int, log: Path, *, backlog: int, kinds: Mapping[str, int]
     ) -> None:
         super().__init__(daemon=True, name=log.stem)
-        self._client, self._names, self._log, self._backlog = Client(data, timeout=20), list(names), log, backlog
+        self._line, self._names, self._log, self._backlog = Line(data), list(names), log, backlog
         self._kinds = dict(kinds)
         self._data, self._random, self._over = data, random.Random(seed), threading.Event()
         self.acknowledged = 0
@@ -108,30 +169,29 @@ class Worker(threading.Thread):
         except BaseException as error:
             self.failure = error
             raise
+        finally:
+            self._line.close()
 
     def _send(self, key: str) -> Json:
         kind = self._random.choices(list(self._kinds), weights=list(self._kinds.values()))[0]
         to, other = self._random.sample(self._names, 2)
         if self._random.random() < 0.2:
             other = "operator"
-        to = "*" if kind == "all" else to
+        to = "*" if kind in ("all", "bulk") else to
         body = BODIES[kind].format(key=key, other=other)
         line: Json = {"key": key, "to": to, "body": body, "ids": [], "outcome": "failed", "tries": 0}
         while True:
             line["tries"] += 1
-            try:
-                answer = self._client.post("/messages", {"to": to, "body": body, "key": key})
-            except ClientError as error:
-                if error.exit_code == UNKNOWN:
-                    line["outcome"] = "unknown"
-                again = RETRY_UNKNOWN if line["outcome"] == "unknown" else AGAIN
-                if self._over.is_set() or self._random.random() > again:
-                    self._over.wait(0.1)
-                    return line
-                self._over.wait(0.2)
-            else:
-                line |= {"outcome": "ok", "ids": answer["ids"]}
+            outcome, ids = self._line.send({"to": to, "body": body, "key": key})
+            if outcome == "ok":
+                return line | {"outcome": "ok", "ids": ids}
+            if outcome == "unknown":
+                line["outcome"] = "unknown"
+            again = RETRY_UNKNOWN if line["outcome"] == "unknown" else AGAIN
+            if self._over.is_set() or self._random.random() > again:
+                self._over.wait(0.1)
                 return line
+            self._over.wait(0.2)
 
     def _wait_for_room(self) -> None:
         """Hold back while more waits than the agents can eat: the load has a bound."""
@@ -140,7 +200,7 @@ class Worker(threading.Thread):
 
 
 class Load:
-    """Several workers. `folder` holds their logs."""
+    """Several workers, and `bulk` more that make a mass of mail. `folder` holds their logs."""
 
     def __init__(
         self,
@@ -152,12 +212,13 @@ class Load:
         workers: int = 3,
         backlog: int = 600,
         kinds: Mapping[str, int] | None = None,
+        bulk: int = 0,
     ) -> None:
         folder.mkdir(exist_ok=True)
-        chosen = dict(KINDS) if kinds is None else kinds
+        chosen = [dict(KINDS) if kinds is None else kinds] * workers + [BULK] * bulk
         self._workers = [
-            Worker(data, names, seed * 1000 + n, folder / f"w{n}.jsonl", backlog=backlog, kinds=chosen)
-            for n in range(workers)
+            Worker(data, names, seed * 1000 + n, folder / f"w{n}.jsonl", backlog=backlog, kinds=each)
+            for n, each in enumerate(chosen)
         ]
         for worker in self._workers:
             worker.start()
@@ -193,8 +254,8 @@ def waiting(data: Path) -> int:
 def workers_log(folder: Path) -> Generator[Json]:
     """Every line of every worker's log."""
     for path in sorted(folder.glob("w*.jsonl")):
-        for line in path.read_text().splitlines():
-            yield json.loads(line)
+        with path.open() as lines:
+            yield from map(json.loads, lines)
 
 
 def promises(folder: Path, data: Path, agents: Mapping[str, str]) -> Generator[Promise]:
@@ -231,17 +292,20 @@ def unfinished(data: Path) -> Generator[Finding]:
     with closing(sqlite3.connect(f"file:{data / 'mel.db'}?mode=ro", uri=True)) as c:
         turns = c.execute("SELECT id, log_path FROM turns WHERE result = 'ok' AND log_path IS NOT NULL").fetchall()
         rows = c.execute(
-            "SELECT turn, id FROM messages WHERE state = 2 AND sender <> 'system' AND agent_id IS NOT NULL"
+            "SELECT turn, id, body GLOB 'bulk *' FROM messages"
+            " WHERE state = 2 AND sender <> 'system' AND agent_id IS NOT NULL"
         )
-        mail: dict[int, list[int]] = defaultdict(list)
-        for turn, identifier in rows:
-            mail[turn].append(identifier)
+        mail: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for turn, identifier, bulk in rows:
+            mail[turn].append((identifier, bulk))
     for turn, path in turns:
         said = Counter(
             line["event"].get("text") for line in log_lines(data / path)[0] if line["event"]["type"] == "text"
         )
-        for identifier in mail[turn]:
+        for identifier, bulk in mail[turn]:
             counts = (said[f"begin {identifier}"], said[f"end {identifier}"])
+            if bulk:
+                counts = (said[f"done {identifier}"],) * 2
             if counts != (1, 1):
                 yield Finding("I-12", f"t{turn}", f"m{identifier} began {counts[0]} and ended {counts[1]} times")
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from api_browser import Browser
+from fastapi.routing import APIRoute
+from starlette.routing import Route
 
 from melipona import errors
 from melipona.api import openapi
@@ -27,6 +30,13 @@ def test_the_openapi_document_is_up_to_date() -> None:
     committed = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
     assert committed.read_text(encoding="utf-8") == openapi.document()
     assert json.loads(openapi.document())["openapi"].startswith("3.1")
+
+
+def test_no_route_is_built_twice() -> None:
+    """A daemon that starts again is waited for: what `include_router` adds is built anew at the first request."""
+    kinds = Counter(type(route) for route in openapi.application().router.routes)
+    assert kinds.keys() == {APIRoute, Route}
+    assert kinds[APIRoute] > 40
 
 
 def test_a_message_has_the_promised_fields(ana: ServedHive) -> None:

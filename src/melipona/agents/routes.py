@@ -12,7 +12,7 @@ from starlette.responses import Response
 from melipona.agents.service import Agents as AgentsService
 from melipona.ids import AgentName, agent_name
 from melipona.views.agents import AGENTS_PAGE, AgentDetail, Agents
-from melipona.views.request import Asker
+from melipona.views.request import Asker, room_router
 
 Usd = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 ATurnCount = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -61,7 +61,7 @@ class Changes(BaseModel):
 
 def agent_routes(agents: AgentsService, roster: Roster, check_playbook: Callable[[str], object]) -> APIRouter:
     """The routes of this room. `check_playbook` raises Invalid for a text that is no playbook (D-27)."""
-    router = APIRouter(tags=["agents"])
+    router = room_router("agents")
 
     @router.get("/agents", response_model=Agents)
     async def every_agent(
@@ -105,10 +105,16 @@ def agent_routes(agents: AgentsService, roster: Roster, check_playbook: Callable
 def _verb(router: APIRouter, agents: AgentsService, roster: Roster, verb: str) -> None:
     act = getattr(agents, verb)
 
-    @router.post(f"/agents/{{name}}/{verb}", name=verb, response_model=AgentDetail | dict[str, str], status_code=202)
+    @router.post(
+        f"/agents/{{name}}/{verb}",
+        name=verb,
+        description=f"{verb.capitalize()} an agent. The wish is recorded; `changing` lasts until it is so.",
+        response_model=AgentDetail | dict[str, str],
+        status_code=202,
+    )
     async def run(name: str, by: Asker) -> Any:
         wanted: AgentName = agent_name(name)
         await act(by, wanted)
         return {"name": name} if verb in ("destroy", "purge") else await roster.one(name)
 
-    run.__doc__ = f"{verb.capitalize()} an agent. The wish is recorded; `changing` lasts until it is so."
+    del run

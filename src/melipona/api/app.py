@@ -4,7 +4,6 @@ a test; the gate's application has none of them (T11)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
@@ -18,7 +17,7 @@ from melipona.api.login_routes import cookie_name, login_routes
 from melipona.api.metrics import Lag, metric_routes
 from melipona.api.operator_routes import operator_routes
 from melipona.api.pages import page_routes
-from melipona.api.problems import MEDIA_TYPE, handle_errors
+from melipona.api.problems import handle_errors
 from melipona.api.protocol import PREFIX
 from melipona.api.roster import Roster
 from melipona.api.services import Services
@@ -35,13 +34,6 @@ DESCRIPTION = """What `mel` and the dashboard use.
 Every response carries `Melipona-Protocol`; clients accept older or equal numbers and refuse newer ones. Unknown fields
 and values must be ignored. Errors are RFC 9457 problem documents.
 """
-
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "default": {
-        "description": "A problem document.",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +75,13 @@ def create_app(services: Services, logins: Logins, board: Board, lag: Lag) -> Fa
         redirect_slashes=False,
     )
     handle_errors(app)
-    for router in [*_rooms(services, logins, board), operator_routes(services, board, lag)]:
-        app.include_router(router, prefix=PREFIX, responses=ERRORS)
-    app.include_router(metric_routes(services, board.broadcaster, board.roster, lag))
-    app.include_router(page_routes(logins, services.port))
+    for router in [
+        *_rooms(services, logins, board),
+        operator_routes(services, board, lag),
+        metric_routes(services, board.broadcaster, board.roster, lag),
+        page_routes(logins, services.port),
+    ]:
+        app.router.routes.extend(router.routes)
     return app
 
 

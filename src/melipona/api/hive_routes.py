@@ -19,7 +19,7 @@ from melipona.clock import rfc3339
 from melipona.errors import Invalid
 from melipona.views.events import Events, list_events
 from melipona.views.hive import Place, StateView, disk_view
-from melipona.views.request import LIMIT_DEFAULT, Following, Limit, Number
+from melipona.views.request import LIMIT_DEFAULT, Following, Limit, Number, room_router
 
 
 class BackupTo(BaseModel):
@@ -38,7 +38,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 def hive_routes(services: Services, broadcaster: Broadcaster, roster: Roster, board: Board) -> APIRouter:
     """Routes below `/api/v1`."""
-    router = APIRouter(tags=["hive"])
+    router = room_router("hive")
     snapshots = Snapshots(services, roster, lambda: place_of(services, roster))
     _events(router, services, broadcaster, board)
 

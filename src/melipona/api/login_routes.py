@@ -13,7 +13,7 @@ from melipona.api.auth import LINK_LIFE, SESSION_LIFE, Logins, list_sessions, re
 from melipona.api.services import Services
 from melipona.clock import rfc3339
 from melipona.errors import Refused
-from melipona.views.request import Asker
+from melipona.views.request import Asker, room_router
 
 
 class Token(BaseModel):
@@ -42,7 +42,7 @@ def set_cookie(response: Response, name: str, value: str, life: timedelta) -> No
 
 def login_routes(services: Services, logins: Logins) -> APIRouter:
     """The routes of login."""
-    router = APIRouter(tags=["login"])
+    router = room_router("login")
     port = services.port
 
     @router.post("/login-links", status_code=201, response_model=dict[str, str])

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+from fastapi import FastAPI
+
 from melipona.api.app import create_app
 from melipona.api.auth import Logins
 from melipona.api.board import Board
@@ -32,11 +34,15 @@ class _StandIn:
         return self
 
 
+def application() -> FastAPI:
+    """The application with stand-ins for what its routes call."""
+    nobody: Any = _StandIn()
+    return create_app(cast("Services", nobody), cast("Logins", nobody), cast("Board", nobody), Lag())
+
+
 def document() -> str:
     """The OpenAPI document as it is committed."""
-    nobody: Any = _StandIn()
-    app = create_app(cast("Services", nobody), cast("Logins", nobody), cast("Board", nobody), Lag())
-    return json.dumps(app.openapi(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(application().openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> None:

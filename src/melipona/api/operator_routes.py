@@ -22,6 +22,7 @@ from melipona.store.events import last_number
 from melipona.views.costs import Costs, costs
 from melipona.views.hive import MailCounts
 from melipona.views.mail import count_by_state
+from melipona.views.request import room_router
 
 DAYS = 30
 DAYS_MOST = 366
@@ -72,7 +73,7 @@ class SettingsView(TypedDict):
 
 def operator_routes(services: Services, board: Board, lag: Lag) -> APIRouter:
     """Routes below `/api/v1`."""
-    router = APIRouter(tags=["hive"])
+    router = room_router("hive")
 
     @router.get("/costs", response_model=Costs)
     async def spent(days: Days = DAYS) -> Any:

@@ -14,8 +14,9 @@ from typing_extensions import TypedDict
 
 from melipona import errors
 from melipona.store.engine import request_id
+from melipona.views.request import PROBLEM_TYPE
 
-MEDIA_TYPE = "application/problem+json"
+MEDIA_TYPE = PROBLEM_TYPE
 
 STATUS: tuple[tuple[type[errors.MeliponaError], int], ...] = (
     (errors.Invalid, 422),

@@ -5,10 +5,12 @@ They go out with the server's own 400 and 500 answers too, because `server.py` g
 
 from __future__ import annotations
 
+from melipona.views.request import PREFIX
+
+__all__ = ["CSP", "HEADERS", "PREFIX", "PROTOCOL"]
+
 PROTOCOL = 1
 """Additive fields do not change it. Clients accept older or equal numbers and refuse newer ones (ASK-4)."""
-
-PREFIX = "/api/v1"
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -13,7 +13,7 @@ from melipona.api.live import Broadcaster, Client
 from melipona.api.sse import HELLO, Stream, write
 from melipona.terminals.routes import TerminalService
 from melipona.terminals.service import Terminal
-from melipona.views.request import Asker, Number
+from melipona.views.request import Asker, Number, room_router
 
 
 class TerminalStream(Stream):
@@ -35,7 +35,7 @@ class TerminalStream(Stream):
 
 def terminal_stream_routes(terminals: TerminalService, broadcaster: Broadcaster) -> APIRouter:
     """The stream of a terminal."""
-    router = APIRouter(tags=["terminals"])
+    router = room_router("terminals")
 
     @router.get(
         "/terminals/{terminal}/stream",

@@ -25,7 +25,7 @@ from melipona.clock import rfc3339
 from melipona.ids import TurnId
 from melipona.store.engine import Event
 from melipona.turns.log import log_path as usual_path
-from melipona.views.request import Number, turn_number
+from melipona.views.request import Number, room_router, turn_number
 from melipona.views.turns import log_path, one_turn
 
 BEAT_SECONDS = 15.0
@@ -119,7 +119,7 @@ def _as_time(found: re.Match[bytes]) -> bytes:
 
 def turn_stream_routes(services: Services, broadcaster: Broadcaster) -> APIRouter:
     """The stream of a turn."""
-    router = APIRouter(tags=["turns"])
+    router = room_router("turns")
 
     @router.get(
         "/turns/{turn}/stream",

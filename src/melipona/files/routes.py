@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from melipona.clock import rfc3339
 from melipona.files.references import Files
+from melipona.views.request import room_router
 
 AFilePath = Annotated[
     str,
@@ -37,7 +38,7 @@ class FileView(TypedDict):
 
 def file_routes(files: Files) -> APIRouter:
     """Routes below `/api/v1`."""
-    router = APIRouter(tags=["files"])
+    router = room_router("files")
 
     @router.get("/files", response_model=FileView)
     async def show(path: AFilePath) -> Any:

@@ -23,7 +23,7 @@ from melipona.views.mail import (
     one_message,
     unread_from_agents,
 )
-from melipona.views.request import LIMIT_DEFAULT, Asker, Following, Limit, Number, message_number
+from melipona.views.request import LIMIT_DEFAULT, Asker, Following, Limit, Number, message_number, room_router
 
 WAIT_MOST = 60.0
 """Longest wait of one request; a client that waits longer asks again."""
@@ -81,7 +81,7 @@ Text = Annotated[
 
 def mail_routes(mail: Mail) -> APIRouter:
     """The routes of this room."""
-    router = APIRouter(tags=["mail"])
+    router = room_router("mail")
     _reading(router, mail)
     _writing(router, mail)
     _inbox(router, mail)

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from melipona.errors import Invalid
 from melipona.ids import agent_name
 from melipona.terminals.service import Terminal
-from melipona.views.request import Asker
+from melipona.views.request import Asker, room_router
 
 Side = Annotated[int, Field(ge=1, le=1000)]
 
@@ -68,7 +68,7 @@ class TerminalView(TypedDict):
 
 def terminal_routes(terminals: TerminalService) -> APIRouter:
     """Routes below `/api/v1`."""
-    router = APIRouter(tags=["terminals"])
+    router = room_router("terminals")
 
     @router.post("/agents/{name}/terminals", status_code=201, response_model=TerminalView)
     async def begin(name: str, size: Size, by: Asker) -> Any:

@@ -4,6 +4,7 @@
     python -m melipona.testing.crash_pairs --story turn         # of one story
     python -m melipona.testing.crash_pairs --replay turn=crash:mail.send.after_commit:1
     python -m melipona.testing.crash_pairs --seed 7 --share 0.2 # each point once, and a fifth of the other pairs
+    python -m bench.faults pairs --full --folder DIR --keep     # every pair, goes on where it was cut, keeps the result
 
 A story is told once without a fault, and the points it passes are recorded. Then it is told once for each of them: the
 process crashes there (`os._exit`), is started again, the story goes on to its end, and what is left is judged by
@@ -55,13 +56,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a pair. `passed`: how often which point was, of a story told without a fault."""
+    """What became of a pair. `passed`: how often which point was, of a story told without a fault; `promised`: what
+    the operator was told was done."""
 
     pair: str
     seconds: float
     deaths: int
     findings: list[str]
     passed: dict[str, int]
+    promised: int = 0
 
     def as_json(self) -> str:
         return json.dumps({name: getattr(self, name) for name in self.__slots__})
@@ -106,7 +109,8 @@ class Teller:
             if findings:
                 findings.append(rig.log[-3000:])
             self._clear(rig)
-        return Result(str(pair), time.monotonic() - began, rig.deaths, findings, passed)
+        promised = sum(promise.outcome == "ok" for promise in rig.promises)
+        return Result(str(pair), time.monotonic() - began, rig.deaths, findings, passed, promised)
 
     def _rig(self, story: Story, folder: Path, pair: Pair) -> Rig:
         rig = Rig(
@@ -168,13 +172,15 @@ def run(
     """
     waiting = _Waiting([*pairs, *more], len(pairs), until)
     results: list[Result] = []
+    if not waiting.pairs:
+        return results
     with model_api(room) as env:
         argv = [sys.executable, "-m", "melipona.testing.crash_pairs", "--tell", str(room)]
         workers = [
             subprocess.Popen(
                 argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **_aside(env)}
             )
-            for _ in range(min(jobs, len(pairs)))
+            for _ in range(min(jobs, len(waiting.pairs)))
         ]
         try:
             results = _dealt(workers, waiting, report)

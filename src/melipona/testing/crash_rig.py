@@ -10,7 +10,6 @@ Whoever makes rigs must have one thread only: it forks.
 from __future__ import annotations
 
 import http.client
-import importlib
 import json
 import os
 import shutil
@@ -32,14 +31,14 @@ from melipona.ids import new_id
 from melipona.store.backup import unpack_backup, write_backup
 from melipona.store.migrate import RESTORING
 from melipona.testing.fault_plugin import CRASHED, FaultPlugin, Wish
+from melipona.testing.forked_daemons import be_a_program, imported
 from melipona.testing.invariants import Expect, Finding, Promise, check
 from melipona.testing.leftovers import leftovers, processes
 from melipona.testing.turn_logs import check_logs
 
 Json = dict[str, Any]
 LOOK = 0.004
-for later in ("alembic.command", "alembic.config", "httpx2", "mcp.server.streamable_http_manager", "uvloop", "uvicorn"):
-    importlib.import_module(later)  # once here, not in each daemon that is forked
+imported()  # once here, not in each daemon that is forked
 READY_SECONDS = 20.0
 RECOVERY_SECONDS = 15.0
 """A cap for a busy machine. The 5 s of I-11 are measured by `bench.faults`, one hive at a time."""
@@ -198,7 +197,6 @@ class Rig:
             return pid
         code = 1
         try:
-            os.setsid()
             self._apart()
             if wishes or record is not None:
                 faults.install(FaultPlugin(wishes, record))
@@ -211,12 +209,7 @@ class Rig:
 
     def _apart(self) -> None:
         """Make the child look like a program that was just started."""
-        log = os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        be_a_program(self.folder / "log")
         os.environ.update(self.env)
         if self.shift:
             real, shift = clock.SystemClock.now, self.shift

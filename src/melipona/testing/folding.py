@@ -101,10 +101,13 @@ class Folded:
 
 
 class FoldingClient:
-    """Follows a hive in a thread of its own until it is stopped. `findings` are the violations of I-10."""
+    """Follows a hive in a thread of its own until it is stopped. `findings` are the violations of I-10.
 
-    def __init__(self, client: Client, seed: int, *, compare_every: int = 200) -> None:
-        self._client, self._random, self._every = client, random.Random(seed), compare_every
+    It compares after about `compare_every` events, and hangs up after `hang_up` at most.
+    """
+
+    def __init__(self, client: Client, seed: int, *, compare_every: int = 200, hang_up: int = 400) -> None:
+        self._client, self._random, self._every, self._hang_up = client, random.Random(seed), compare_every, hang_up
         self._over, self._last_look = threading.Event(), threading.Event()
         self._news = threading.Condition()
         self.findings: list[Finding] = []
@@ -150,7 +153,7 @@ class FoldingClient:
         if self._folded is None:
             snapshot = self._client.get("/state")
             self._folded, self._store, self._last = Folded.of(snapshot), snapshot["store"], snapshot["event"]
-        hang_up_after = self._random.randrange(1, 400)
+        hang_up_after = self._random.randrange(1, self._hang_up)
         for count, event in enumerate(self._pieces(), 1):
             with self._news:
                 self._take(event)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from melipona.client import Client, ClientError
+from melipona.testing.forked_daemons import DaemonForks, ForkedDaemon
 
 Json = dict[str, Any]
 QUICK = """
@@ -36,7 +37,8 @@ class HiveProcess:
     """One hive below a data folder.
 
     `config` is the text of its mel.toml, `env` is added to a bare environment, `program` is what Python runs. Without
-    `follow` nobody listens to its events: for loads that would fill the memory.
+    `follow` nobody listens to its events: for loads that would fill the memory. With `forks` its daemons are forked
+    instead of started, unless `cold` says otherwise of the next.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class HiveProcess:
         env: Mapping[str, str] | None = None,
         program: Sequence[str] = ("-m", "melipona.daemon"),
         follow: bool = True,
+        forks: DaemonForks | None = None,
     ) -> None:
         self.data = data
         self.client = Client(data)
@@ -55,7 +58,8 @@ class HiveProcess:
         self.config.write_text(config)
         self._env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8", **(env or {})}
         self._program = program
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedDaemon | None = None
+        self._forks = forks
         self._log = data.parent / f"{data.name}.log"
         self._follower: _Follower | None = None
         self.ids: dict[str, str] = {}
@@ -74,18 +78,26 @@ class HiveProcess:
 
     # ---- life ------------------------------------------------------------------------------------------------------
 
-    def start(self, within: float = 60) -> None:
-        """Start a daemon and return when it is ready."""
-        argv = [sys.executable, *self._program, "--data", str(self.data), "--config", str(self.config)]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                argv, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+    def start(self, within: float = 60, *, cold: bool = False) -> None:
+        """Start a daemon and return when it is ready; `cold` from nothing, though others are forked."""
+        options = ["--data", str(self.data), "--config", str(self.config)]
+        if self._forks is not None and not cold:
+            self._process = self._forks.start(options, self._env, self._log)
+        else:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, *self._program, *options],
+                    env=self._env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
         end = time.monotonic() + within
         while not self.client.ready():
             if self._process.poll() is not None or time.monotonic() > end:
                 raise AssertionError(f"the daemon did not become ready:\n{self.log[-4000:]}")
-            time.sleep(0.02)  # there is no event to wait for before there is a daemon
+            time.sleep(0.005)  # there is no event to wait for before there is a daemon
         if self._follower is None and self._follow:
             self._follower = _Follower(self.client)
 

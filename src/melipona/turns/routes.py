@@ -10,7 +10,7 @@ from melipona.ids import AgentName, agent_name
 from melipona.principals import Principal
 from melipona.store.engine import Store
 from melipona.views.agents import agent_id
-from melipona.views.request import LIMIT_DEFAULT, Asker, Following, Limit, turn_number
+from melipona.views.request import LIMIT_DEFAULT, Asker, Following, Limit, room_router, turn_number
 from melipona.views.turns import Turns, TurnView, list_turns, one_turn
 
 
@@ -24,7 +24,7 @@ class Interrupts(Protocol):
 
 def turn_routes(store: Store, turns: Interrupts) -> APIRouter:
     """The routes of this room."""
-    router = APIRouter(tags=["turns"])
+    router = room_router("turns")
 
     @router.get("/turns", response_model=Turns)
     async def every_turn(limit: Limit = LIMIT_DEFAULT, following: Following = None) -> Any:

@@ -1,15 +1,33 @@
-"""What the routes of all rooms share: who asks, and the parameters of lists. Only routes import it."""
+"""What the routes of all rooms share: their router, who asks, and the parameters of lists. Only routes import it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
 from melipona.ids import numbered
 from melipona.principals import OperatorPrincipal
 from melipona.views.page import LIMIT, LIMIT_MAX
+
+PREFIX = "/api/v1"
+PROBLEM_TYPE = "application/problem+json"
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem document.",
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+
+def room_router(tag: str) -> APIRouter:
+    """A router whose routes are whole: they go into the application as they are (`create_app`).
+
+    Included by `include_router` each would be built a second time, with all its models: a third of a daemon's start.
+    """
+    return APIRouter(prefix=PREFIX, tags=[tag], responses=ERRORS)
+
 
 PRINCIPAL = "melipona.principal"
 """Key of the request's scope under which the guard puts who asks; nothing in a request can change it."""
