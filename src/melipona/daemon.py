@@ -127,7 +127,8 @@ class Daemon:
         self.host = socket.gethostname()
         self.upstream = upstream
         self.folders = Folders(data, box_owner(settings.boxes.owner_uid))
-        self.mail = Mail(store, settings.mail, FileBodies(data))
+        self.files = Files(self.folders)
+        self.mail = Mail(store, settings.mail, FileBodies(data), self.files)
         self.operations = Operations(store, epoch, self.host)
         self.agents = Agents(store, self.mail, settings, operations=self.operations, engines=ENGINES)
         self.budgets = Budgets(
@@ -329,7 +330,7 @@ class Daemon:
             agents=self.agents,
             turns=self.turns,
             facts=Facts(cap=self.slots.cap, limits=self._limits, process=self._processes),
-            files=Files(self.folders),
+            files=self.files,
             terminals=self.terminals,
             data=self.data,
             version=__version__,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from api_browser import Browser
@@ -43,5 +45,50 @@ def test_what_is_not_offered_is_a_problem_that_says_what_is(operator: Browser) -
         assert operator.ask("GET", FILES + path).status == status, path
 
 
-def test_nobody_without_a_session_reads_a_file(hive: ServedHive, browser: Browser) -> None:
-    assert browser.ask("GET", FILES + shared(hive, "plan.md", b"first")).status == 401
+def test_to_a_stranger_every_path_looks_alike(hive: ServedHive, browser: Browser) -> None:
+    """I-43: what is there, what is not, what is refused and what is no path: one answer, decided before the path."""
+    there = shared(hive, "plan.md", b"first")
+    paths = (
+        there,
+        "/shared/none",
+        "/etc/passwd",
+        "/etc/none",
+        "/shared/../mel.db",
+        "/agents/ana/state/x",
+        "",
+        "x" * 5000,
+    )
+    for route in (FILES, "/api/v1/files/download?path="):
+        answers = [browser.ask("GET", route + quote(path)) for path in paths]
+        assert {answer.status for answer in answers} == {401}
+        assert len({json.dumps(_without_request(answer.json)) for answer in answers}) == 1
+
+
+def test_no_route_says_whether_a_path_exists(operator: Browser) -> None:
+    """FR-10, I-43: outside of the folders that are offered, what is there is refused in the words of what is not."""
+    for there, not_there in (("/etc/passwd", "/etc/passwx"), ("/root/.profile", "/root/.prefile")):
+        answers = [operator.ask("GET", FILES + path) for path in (there, not_there)]
+        assert [answer.status for answer in answers] == [403, 403]
+        told = [json.dumps(_without_request(answer.json)) for answer in answers]
+        assert told[0].replace(there, "") == told[1].replace(not_there, "")
+
+
+def test_live_and_older_mail_name_the_same_files(hive: ServedHive, operator: Browser) -> None:
+    """FR-7, BR-15, DB-13: event, lists, message, inbox and the whole body agree; a list is as of now."""
+    path = shared(hive, "plan.md", b"first")
+    hive.client.post("/agents", {"name": "ana", "engine": "playbook"})
+    body = f"see {path}, not /shared/none" + " word" * 400 + f" and {shared(hive, 'late.md', b'x')}"
+    number = hive.agent_says("ana", body)
+    event = hive.client.get("/events/page", kind="message.sent", limit=1)["items"][0]
+    assert (event["subject"], event["data"]["files"]) == (f"m{number}", [path])
+    for route in ("messages", "messages?agent=ana", f"messages?thread={number}", "inbox", "inbox/unread"):
+        first = operator.ask("GET", f"/api/v1/{route}").json["items"][0]
+        assert (first["files"], first["files_cut"]) == ([path], False), route
+    assert operator.ask("GET", f"/api/v1/messages/m{number}").json["files"] == [path]
+    assert operator.ask("GET", f"/api/v1/messages/m{number}/body").json["files"] == [path, "/shared/late.md"]
+    (Path(hive.data) / "shared" / "plan.md").unlink()
+    assert operator.ask("GET", "/api/v1/inbox").json["items"][0]["files"] == []
+
+
+def _without_request(problem: Any) -> Any:
+    return {key: value for key, value in problem.items() if key not in ("request_id", "instance")}

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
+from melipona.files.vouching import vouch_for_nothing
 from melipona.testing.served import ServedHive
 from melipona.turns.status import Status, derive, facts
 from melipona.views import agents, events, mail, turns
@@ -58,11 +59,11 @@ def _look_at_everything(c: Connection) -> None:
     running_operations(c)
     turns.list_turns(c, agent_id="x")
     turns.open_turns(c)
-    mail.inbox(c)
-    mail.unread_from_agents(c)
-    mail.list_messages(c, agent="ana")
-    mail.list_messages(c, agent="ana", following=7)
-    mail.list_messages(c, state="parked")
+    mail.inbox(c, vouch=vouch_for_nothing)
+    mail.unread_from_agents(c, vouch=vouch_for_nothing)
+    mail.list_messages(c, vouch=vouch_for_nothing, agent="ana")
+    mail.list_messages(c, vouch=vouch_for_nothing, agent="ana", following=7)
+    mail.list_messages(c, vouch=vouch_for_nothing, state="parked")
     events.list_events(c, agent="ana")
     events.list_events(c, after=3)
     events.bounds(c)

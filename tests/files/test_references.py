@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from melipona.boxes.folders import Folders, box_owner
 from melipona.errors import Invalid, LimitReached, MeliponaError, NotFound, Refused
-from melipona.files.references import READ_LIMIT, VOUCHED_MOST, Files, candidates
+from melipona.files.references import READ_LIMIT, Files
 from melipona.ids import AgentId, agent_name
 
 ANA = agent_name("ana")
@@ -112,22 +112,6 @@ def test_a_file_over_the_limit_is_refused_and_one_at_it_is_not(files: Files, fol
     big.write_bytes(b"x" * (READ_LIMIT + 1))
     with pytest.raises(LimitReached):
         files.read("/agents/ana/state/big")
-
-
-def test_only_tokens_that_are_files_now_are_vouched_for(files: Files, folders: Folders) -> None:
-    """FR-7, FR-8: each once, in the text's order, without what ends a sentence."""
-    text = (
-        "See /shared/ana/picture.png, and (/agents/ana/state/notes.md). Not /agents/ana/state/none, /etc/passwd, "
-        f"/state/notes.md nor x/shared/ana/picture.png; again /shared/ana/picture.png! {folders.inbox(ANA)}/m1.txt"
-    )
-    assert files.vouched(text) == [
-        "/shared/ana/picture.png",
-        "/agents/ana/state/notes.md",
-        f"{folders.inbox(ANA)}/m1.txt",
-    ]
-    assert files.vouched("nothing here") == []
-    many = " ".join(f"/shared/ana/{n}" for n in range(10 * VOUCHED_MOST))
-    assert len(candidates(many)) == VOUCHED_MOST
 
 
 @given(st.text(st.characters() | st.sampled_from("/.\0"), max_size=60))

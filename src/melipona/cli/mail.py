@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 
@@ -127,7 +128,7 @@ def show(env: Env, identifier: str) -> None:
     number = _number(identifier)
     message = env.read(f"/messages/{number}")
     if message["body_path"]:
-        message["body"] = env.client.get(f"/messages/{number}/body")["body"]
+        message |= env.client.get(f"/messages/{number}/body")
     if env.json:
         env.out.json(message)
         return
@@ -154,6 +155,8 @@ def _show(env: Env, message: Json) -> None:
     env.out.words(message["body"])
     if message["body_path"] and message["body_bytes"] > len(message["body"].encode()):
         env.out.line(Cell(f"  {message['body_bytes']} bytes in all: mel mail show m{message['id']}", "dim"))
+    for path in message.get("files", ()):
+        env.out.line(Cell("  mel file ", "dim"), shlex.quote(path))
 
 
 def _list(env: Env, listed: Json) -> None:

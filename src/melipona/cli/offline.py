@@ -16,9 +16,12 @@ from typing import Any
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
 
+from melipona.boxes.folders import Folders, box_owner
 from melipona.budgets.service import Budgets
 from melipona.client import UNREACHABLE, ClientError, Json, Unreachable
 from melipona.clock import Micros, SystemClock
+from melipona.files.references import Files
+from melipona.files.vouching import PAGE_MOST, Lookup
 from melipona.settings import Settings, load_settings
 from melipona.store import seals
 from melipona.store.migrate import HEAD, current_revision
@@ -48,7 +51,9 @@ def get(data: Path, config: Path | None, path: str, query: Json, error: Unreacha
     answers: Mapping[str, Callable[[Connection, Hive], Any]] = {
         "state": lambda c, hive: snapshot(c, hive.place, hive.statuses),
         "agents": lambda c, hive: _agents(c, hive, parts, given, error),
-        "messages": lambda c, _: one_message(c, int(parts[1])) if len(parts) == 2 else list_messages(c, **given),
+        "messages": lambda c, _: (
+            one_message(c, int(parts[1]), vouch=vouch) if len(parts) == 2 else list_messages(c, vouch=vouch, **given)
+        ),
         "events": lambda c, _: list_events(c, **given),
         "why": lambda c, hive: why(c, parts[1], hive.look).as_json(),
     }
@@ -56,6 +61,7 @@ def get(data: Path, config: Path | None, path: str, query: Json, error: Unreacha
     if answer is None:
         raise error
     settings = load_settings(config)
+    vouch = Lookup(Files(Folders(data, box_owner(settings.boxes.owner_uid))), PAGE_MOST).vouched
     with opened(data) as c:
         return dict(answer(c, Hive(data, settings)))
 
@@ -95,7 +101,6 @@ def backup(data: Path, to: Path, *, homes: bool) -> Json:
 
 def restore(archive: Path, data: Path, config: Path | None) -> Json:
     """Unpack a backup into an empty folder; as root, what agents wrote belongs to the boxes' user again."""
-    from melipona.boxes.folders import box_owner
     from melipona.store.backup import unpack_backup
 
     owner = box_owner(load_settings(config).boxes.owner_uid)

@@ -8,7 +8,6 @@ home, no workspace. What a reference leads to is opened by the kernel beneath it
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +19,7 @@ from melipona.ids import agent_name
 
 READ_LIMIT = 1 << 20
 """Bytes of a file that is shown (FR-3)."""
-VOUCHED_MOST = 50
-"""References that one text is looked through for."""
 _PATH_MOST = 4096
-_TOKEN = re.compile(r"(?<![\w./~-])/(?:[^\s\0<>\"'`|*?]{1,4095})")
-_TRAILING = ".,;:!)]}…"
-"""What ends a sentence rather than a path."""
 _READABLE = ("state", "inbox")
 
 
@@ -94,15 +88,12 @@ class Files:
             modified = Micros(os.fstat(fd).st_mtime_ns // 1000)
             return FileContent(reference.path, read_open(fd, reference.path, limit=READ_LIMIT), modified)
 
-    def vouched(self, text: str) -> list[str]:
-        """The tokens of a text that are files now, each once, in the text's order (FR-7)."""
-        return [token for token in candidates(text) if self._is_file(token)]
-
-    def _is_file(self, token: str) -> bool:
+    def is_served(self, path: str) -> bool:
+        """Whether `read` would give the file at `path` now (invariant 41)."""
         try:
-            reference = self.resolve(token)
-            with opened_regular(reference.folder, reference.relative):
-                return True
+            reference = self.resolve(path)
+            with opened_regular(reference.folder, reference.relative) as fd:
+                return os.fstat(fd).st_size <= READ_LIMIT
         except MeliponaError:
             return False
 
@@ -112,18 +103,6 @@ class Files:
         if not seen.startswith(("/agents/", "/shared/")):
             raise _refused(path)
         return seen
-
-
-def candidates(text: str) -> list[str]:
-    """Tokens of a text that look like paths, each once; at most `VOUCHED_MOST`. Says nothing about files."""
-    found: dict[str, None] = {}
-    for match in _TOKEN.finditer(text):
-        token = match.group().rstrip(_TRAILING)
-        if "/agents/" in token or "/shared/" in token:
-            found.setdefault(token)
-            if len(found) == VOUCHED_MOST:
-                break
-    return list(found)
 
 
 def _refused(path: str) -> Refused:

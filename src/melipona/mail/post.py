@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from melipona.errors import Conflict, NotFound, Refused
+from melipona.files.vouching import Vouch
 from melipona.ids import EVERYBODY, OPERATOR, AgentId, MessageId, new_id
 from melipona.mail import recipients, traffic
 from melipona.mail import store as rows
@@ -70,6 +72,7 @@ class Office:
     bodies: LongBodies
     arrived: Callable[[Connection, AgentId], None]
     """Told of each message that may wake its recipient, in the sender's transaction."""
+    vouch: Vouch
 
     def letter(self, sender: Principal, body: str, *, reply_to: int | None, key: str | None, wake: bool) -> Letter:
         """A letter with a checked body.
@@ -108,7 +111,7 @@ class Office:
             hop=spot.hop,
             send_key=letter.key,
         )
-        number, thread, _ = add(c, draft, cap=self.limits.body_bytes, bodies=self.bodies)
+        number, thread, _ = add(c, draft, cap=self.limits.body_bytes, bodies=self.bodies, vouch=self.vouch)
         if party is not None and party.held and isinstance(letter.sender, OperatorPrincipal):
             _let_go(c, party)
         if party is not None and letter.wake:
@@ -131,6 +134,7 @@ class Office:
             self._check_files(c, me, letter.size)
             self._check_broadcasts(c, me, spot)
         common, path, ids = new_id(), None, list[MessageId]()
+        vouch = cache(self.vouch)  # one body, one look
         for reader in readers:
             draft = Draft(
                 sender=letter.sender.name,
@@ -147,7 +151,7 @@ class Office:
                 send_key=letter.key,
                 body_path=path,
             )
-            number, _, path = add(c, draft, cap=self.limits.body_bytes, bodies=self.bodies)
+            number, _, path = add(c, draft, cap=self.limits.body_bytes, bodies=self.bodies, vouch=vouch)
             ids.append(number)
         asleep = [reader.name for reader in readers if reader.note]
         note = f"it waits for {', '.join(asleep)}: stopped or paused" if asleep else ""

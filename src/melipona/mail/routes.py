@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from melipona.ids import OPERATOR, MessageId
 from melipona.mail.looks import get as message_of
 from melipona.mail.service import Mail
-from melipona.store.engine import Event, Store
+from melipona.store.engine import Event
 from melipona.views.mail import (
     Messages,
     MessageView,
@@ -64,6 +64,9 @@ class BodyView(TypedDict):
 
     id: int
     body: str
+    files: list[str]
+    """Words of it that are files which `/files` shows."""
+    files_cut: bool
 
 
 class Marked(TypedDict):
@@ -102,18 +105,20 @@ def _reading(router: APIRouter, mail: Mail) -> None:
     ) -> Any:
         """Messages of the whole hive, newest first."""
         narrowed = partial(list_messages, agent=agent, state=state, thread=thread, text=text)
-        return await store.read(narrowed, limit=limit, following=following)
+        return await store.read(narrowed, vouch=mail.page_look(), limit=limit, following=following)
 
     @router.get("/messages/{message}", response_model=MessageView)
     async def message(message: str) -> Any:
         """One message, by `12` or `m12`."""
-        return await store.read(one_message, message_number(message))
+        return await store.read(one_message, message_number(message), vouch=mail.page_look())
 
     @router.get("/messages/{message}/body", response_model=BodyView)
     async def whole_body(message: str) -> Any:
         """The whole body of a message, also of a long one whose view holds only the first lines."""
         found = await store.read(message_of, message_number(message))
-        return {"id": found.id, "body": await asyncio.to_thread(mail.whole_body, found)}
+        body = await asyncio.to_thread(mail.whole_body, found)
+        vouched = await asyncio.to_thread(mail.page_look(), body)
+        return {"id": found.id, "body": body, "files": list(vouched.paths), "files_cut": vouched.cut}
 
     del messages, message, whole_body
 
@@ -137,7 +142,7 @@ def _writing(router: APIRouter, mail: Mail) -> None:
         """Give a parked message a fresh start."""
         number = message_number(message)
         await mail.store.write(mail.retry, number, by=by)
-        return await mail.store.read(one_message, number)
+        return await mail.store.read(one_message, number, vouch=mail.page_look())
 
     del send, retry
 
@@ -148,12 +153,12 @@ def _inbox(router: APIRouter, mail: Mail) -> None:
     @router.get("/inbox", response_model=Messages)
     async def operators_mail(limit: Limit = LIMIT_DEFAULT, following: Following = None) -> Any:
         """The operator's messages, newest first. Changes nothing."""
-        return await store.read(inbox, limit=limit, following=following)
+        return await store.read(inbox, vouch=mail.page_look(), limit=limit, following=following)
 
     @router.get("/inbox/unread", response_model=Messages)
     async def unread(wait: Wait = 0, limit: Limit = LIMIT_DEFAULT) -> Any:
         """Unread messages that agents sent to the operator; with `wait`, as soon as there is one. Changes nothing."""
-        return await _unread(store, wait, limit)
+        return await _unread(mail, wait, limit)
 
     @router.post("/inbox/read", response_model=Marked)
     async def mark_read(read: Read) -> Any:
@@ -164,8 +169,8 @@ def _inbox(router: APIRouter, mail: Mail) -> None:
     del operators_mail, unread, mark_read
 
 
-async def _unread(store: Store, seconds: float, limit: int) -> dict[str, Any]:
-    news = asyncio.Event()
+async def _unread(mail: Mail, seconds: float, limit: int) -> dict[str, Any]:
+    store, news = mail.store, asyncio.Event()
 
     def look(events: Sequence[Event]) -> None:
         if any(event.kind == "message.sent" and OPERATOR in event.data for event in events):
@@ -174,11 +179,11 @@ async def _unread(store: Store, seconds: float, limit: int) -> dict[str, Any]:
     end = store.subscribe(look)
     try:
         async with asyncio.timeout(seconds):
-            while not (found := await store.read(unread_from_agents, limit=limit))["items"]:
+            while not (found := await store.read(unread_from_agents, vouch=mail.page_look(), limit=limit))["items"]:
                 await news.wait()
                 news.clear()
             return found
     except TimeoutError:
-        return await store.read(unread_from_agents, limit=limit)
+        return await store.read(unread_from_agents, vouch=mail.page_look(), limit=limit)
     finally:
         end()

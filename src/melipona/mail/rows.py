@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, update
 
 from melipona.errors import Bug
+from melipona.files.vouching import Vouch, Vouched, vouch_for_nothing
 from melipona.ids import OPERATOR, SYSTEM, AgentId, MessageId
 from melipona.mail.bodies import LongBodies
 from melipona.mail.model import Message, MessageKind, MessageState
@@ -83,14 +84,15 @@ def message_of(row: Sequence[Any]) -> Message:
 
 
 def add(
-    c: Connection, draft: Draft, *, cap: int, bodies: LongBodies | None = None
+    c: Connection, draft: Draft, *, cap: int, bodies: LongBodies | None = None, vouch: Vouch = vouch_for_nothing
 ) -> tuple[MessageId, MessageId, str | None]:
     """Write a message with its event. Returns its id, its thread and the path of a long body.
 
     No stored body exceeds `cap` bytes (invariant 7): a longer one goes to `bodies`, its first lines stay. Without
-    `bodies` it must not be longer.
+    `bodies` it must not be longer. What `vouch` finds in the stored body goes into the event (BR-15).
     """
-    number = _insert.insert(c, **_values(c, draft, cap))
+    values = _values(c, draft, cap)
+    number = _insert.insert(c, **values)
     path = draft.body_path
     if path is None and draft.size > cap:
         if bodies is None:
@@ -107,10 +109,17 @@ def add(
         "kind": draft.kind.value,
         "thread": thread,
         "wake": draft.wake,
+        **files_of(vouch(values["p_body"])),
     }
     agent = draft.recipient if draft.agent_id is not None else None
     events.record(c, "message.sent", agent=agent, subject=f"m{number}", by=draft.sender, data=data)
     return MessageId(number), MessageId(thread), path
+
+
+def files_of(vouched: Vouched) -> dict[str, Any]:
+    """How an event names the files of a body; nothing where there are none."""
+    files = {"files": list(vouched.paths)} if vouched.paths else {}
+    return {**files, "files_cut": True} if vouched.cut else files
 
 
 def _values(c: Connection, draft: Draft, cap: int) -> dict[str, Any]:

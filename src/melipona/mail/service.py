@@ -14,11 +14,13 @@ import structlog
 from sqlalchemy import Connection, select
 
 from melipona.clock import Micros, later
+from melipona.files.references import Files
+from melipona.files.vouching import CHANGE_MOST, PAGE_MOST, Lookup, Vouch, Vouched
 from melipona.ids import EVERYBODY, OPERATOR, SYSTEM, AgentId, MessageId, TurnId
 from melipona.mail import acts, looks, recipients
 from melipona.mail import store as rows
 from melipona.mail.bodies import LongBodies
-from melipona.mail.model import MailLimits, Message, MessageKind, Sent, Tripped, checked_body
+from melipona.mail.model import LEASE_MOST, MailLimits, Message, MessageKind, Sent, Tripped, checked_body
 from melipona.mail.post import Office, sent_with
 from melipona.mail.retention import delete_messages, old_handled
 from melipona.mail.rows import Draft, add
@@ -34,14 +36,15 @@ log = structlog.get_logger("mail")
 class Mail:
     """The mail of one hive."""
 
-    def __init__(self, store: Store, settings: MailSettings, bodies: LongBodies) -> None:
+    def __init__(self, store: Store, settings: MailSettings, bodies: LongBodies, files: Files) -> None:
         self.store = store
         self.settings = settings
         self.limits = MailLimits.of(settings)
         self.bodies = bodies
+        self.files = files
         self.arrived: Callable[[Connection, AgentId], None] | None = None
         """Told, in the sender's transaction, who has a new message that may wake it. The turn loop sets it."""
-        self._office = Office(self.limits, bodies, self._arrived)
+        self._office = Office(self.limits, bodies, self._arrived, self._vouch)
 
     async def begin(self) -> None:
         """Remove the bodies of messages that a daemon died over; once, before anything is sent."""
@@ -145,13 +148,20 @@ class Mail:
 
     # ---- the ends of turns ----------------------------------------------------------------------------------------
 
+    def lease(
+        self, c: Connection, agent_id: AgentId, turn: TurnId, generation: int, *, limit: int = LEASE_MOST
+    ) -> list[Message]:
+        """`mail.store.lease`, with the files of each body in its event."""
+        return rows.lease(c, agent_id, turn, generation, limit=limit, vouch=Lookup(self.files, CHANGE_MOST).vouched)
+
     def acknowledge(self, c: Connection, turn: TurnId, generation: int) -> int:
         """`mail.store.acknowledge`."""
         return rows.acknowledge(c, turn, generation)
 
     def give_back(self, c: Connection, turn: TurnId, generation: int, *, failed: bool, reason: str) -> list[Message]:
         """`mail.store.give_back`."""
-        return rows.give_back(c, turn, generation, failed=failed, reason=reason, limits=self.limits)
+        limits, vouch = self.limits, self._vouch
+        return rows.give_back(c, turn, generation, failed=failed, reason=reason, limits=limits, vouch=vouch)
 
     # ---- the operator's acts --------------------------------------------------------------------------------------
 
@@ -162,6 +172,14 @@ class Mail:
     def mark_read(self, c: Connection, identifiers: list[MessageId] | None = None) -> int:
         """`mail.acts.mark_read`."""
         return acts.mark_read(c, identifiers)
+
+    def page_look(self) -> Vouch:
+        """Looks up the files of the bodies of one answer to a person: blocks on the disk."""
+        return Lookup(self.files, PAGE_MOST).vouched
+
+    def _vouch(self, body: str) -> Vouched:
+        """The files that a body names as of this change; in the writer's thread, so a bounded look."""
+        return Lookup(self.files, CHANGE_MOST).vouched(body)
 
     def whole_body(self, message: Message) -> str:
         """The whole body, read from its file when it is long: blocks on the disk, so run it in a thread.
@@ -209,4 +227,4 @@ class Mail:
     ) -> MessageId:
         size = checked_body(text, self.limits)
         draft = Draft(SYSTEM, to, agent_id, text, size, kind, (SYSTEM,), reply_to=subject, send_key=key)
-        return add(c, draft, cap=self.limits.body_bytes, bodies=self.bodies)[0]
+        return add(c, draft, cap=self.limits.body_bytes, bodies=self.bodies, vouch=self._vouch)[0]

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
+from melipona.files.vouching import Vouch, vouch_for_nothing
 from melipona.ids import OPERATOR, SYSTEM, AgentId, TurnId
 from melipona.mail.looks import get
 from melipona.mail.model import (
@@ -21,7 +22,7 @@ from melipona.mail.model import (
     after_failure,
     delivered_alone,
 )
-from melipona.mail.rows import COLUMNS, Draft, add, message_of, record
+from melipona.mail.rows import COLUMNS, Draft, add, files_of, message_of, record
 from melipona.store import events
 from melipona.store.engine import now
 from melipona.store.hot import Hot
@@ -65,11 +66,20 @@ OPEN_TURN = Hot(
 COUNT_WAITING = Hot(select(func.count()).select_from(messages).where(_of_agent, _waiting))
 
 
-def lease(c: Connection, agent_id: AgentId, turn: TurnId, generation: int, *, limit: int = LEASE_MOST) -> list[Message]:
+def lease(
+    c: Connection,
+    agent_id: AgentId,
+    turn: TurnId,
+    generation: int,
+    *,
+    limit: int = LEASE_MOST,
+    vouch: Vouch = vouch_for_nothing,
+) -> list[Message]:
     """Lease the oldest waiting messages of an agent, that are due, to its turn. Returns them as they are now.
 
     A message that failed twice is handed out alone: never with others, and never to a turn that holds mail already
-    (D-18). From the second attempt on a message is marked as maybe seen (I-3).
+    (D-18). From the second attempt on a message is marked as maybe seen (I-3). What `vouch` finds in a body goes into
+    the event (BR-15).
     """
     at = now(c)
     found = [message_of(row) for row in LEASABLE.all(c, p_agent=agent_id, p_now=at, p_limit=limit)]
@@ -96,7 +106,8 @@ def lease(c: Connection, agent_id: AgentId, turn: TurnId, generation: int, *, li
             p_seen=int(row.maybe_seen),
             p_now=at,
         )
-        record(c, "message.leased", row, turn=turn, attempts=row.attempts, maybe_seen=row.maybe_seen)
+        files = files_of(vouch(row.body))
+        record(c, "message.leased", row, turn=turn, attempts=row.attempts, maybe_seen=row.maybe_seen, **files)
         leased.append(row)
     return leased
 
@@ -116,7 +127,14 @@ def acknowledge(c: Connection, turn: TurnId, generation: int) -> int:
 
 
 def give_back(
-    c: Connection, turn: TurnId, generation: int, *, failed: bool, reason: str, limits: MailLimits
+    c: Connection,
+    turn: TurnId,
+    generation: int,
+    *,
+    failed: bool,
+    reason: str,
+    limits: MailLimits,
+    vouch: Vouch = vouch_for_nothing,
 ) -> list[Message]:
     """The turn did not end well: what it holds waits again, or is parked. Returns the messages as they are now.
 
@@ -146,7 +164,7 @@ def give_back(
         kind = "message.parked" if isinstance(decision, Parked) else "message.given_back"
         record(c, kind, now_is, turn=turn, failures=now_is.failures, reason=reason, wake_at=wake_at)
         if isinstance(decision, Parked):
-            _tell_parked(c, now_is, reason, limits)
+            _tell_parked(c, now_is, reason, limits, vouch)
         after.append(now_is)
     return after
 
@@ -173,14 +191,14 @@ def waiting(c: Connection, agent_id: AgentId) -> int:
     return int(row[0]) if row else 0
 
 
-def _tell_parked(c: Connection, message: Message, reason: str, limits: MailLimits) -> None:
+def _tell_parked(c: Connection, message: Message, reason: str, limits: MailLimits, vouch: Vouch) -> None:
     text = first_lines(
         f"Message m{message.id} from {message.sender} to {message.recipient} is parked after {message.failures} failed "
         f"turns. It waits until `mel mail retry m{message.id}`. The last turn failed: {reason}",
         limits.body_bytes,
     )
     draft = Draft(SYSTEM, OPERATOR, None, text, len(text.encode()), MessageKind.NOTICE, (SYSTEM,), reply_to=message.id)
-    add(c, draft, cap=limits.body_bytes)
+    add(c, draft, cap=limits.body_bytes, vouch=vouch)
 
 
 def _recipient_purged(c: Connection, message: Message) -> bool:

@@ -57,7 +57,7 @@ def mail_tools(mail: Mail) -> list[Tool]:
     async def receive(call: Call) -> Json:
         wait = _clamped(call.arguments.get("wait_seconds"), 0, mail.settings.receive_max, 0)
         limit = int(_clamped(call.arguments.get("limit"), 1, LEASE_MOST, LEASE_MOST))
-        return await _receive(call, wait, limit)
+        return await _receive(mail, call, wait, limit)
 
     async def recent(call: Call) -> Json:
         limit = int(_clamped(call.arguments.get("limit"), 1, RECENT_MOST, 10))
@@ -145,25 +145,25 @@ def _send(c: Connection, mail: Mail, caller: AgentPrincipal, arguments: Json) ->
     return answer
 
 
-async def _receive(call: Call, wait: float, limit: int) -> Json:
+async def _receive(mail: Mail, call: Call, wait: float, limit: int) -> Json:
     """Look; if there is nothing, give the slot back and look again at all news until the time is up (D-19)."""
-    found = await call.once(_take, call.caller, limit)
+    found = await call.once(_take, mail, call.caller, limit)
     if found is not None or wait <= 0:
         return found or _received([])
     async with call.parked(wait) as park:
         while found is None and await park.changed():
-            found = await call.once(_take, call.caller, limit)
+            found = await call.once(_take, mail, call.caller, limit)
     if found is None:
-        found = await call.once(_take, call.caller, limit)
+        found = await call.once(_take, mail, call.caller, limit)
     return found or _received([])
 
 
-def _take(c: Connection, caller: AgentPrincipal, limit: int) -> Json | None:
+def _take(c: Connection, mail: Mail, caller: AgentPrincipal, limit: int) -> Json | None:
     """Lease to the caller's open turn. None: nothing there, which leaves no record either (T35)."""
     turn = rows.open_turn(c, caller.id)
     if turn is None:
         raise Conflict("mail is received inside a turn, and none of yours is open", remedy="", code="no_turn")
-    found = rows.lease(c, caller.id, turn[0], turn[1], limit=limit)
+    found = mail.lease(c, caller.id, turn[0], turn[1], limit=limit)
     return _received(found) if found else None
 
 

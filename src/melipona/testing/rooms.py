@@ -18,9 +18,9 @@ from melipona.agents.model import Agent
 from melipona.agents.service import Agents
 from melipona.boxes.folders import Folders, box_owner
 from melipona.clock import ManualClock
+from melipona.files.references import Files
 from melipona.ids import EpochId, TurnId
 from melipona.mail import looks
-from melipona.mail import store as mail_rows
 from melipona.mail.bodies import FileBodies
 from melipona.mail.model import Message, Sent
 from melipona.mail.service import Mail
@@ -51,7 +51,7 @@ class Rooms:
     def __init__(self, store: Store, clock: ManualClock, settings: Settings, data: Path, epoch: EpochId) -> None:
         self.store, self.clock, self.settings, self.data, self.epoch = store, clock, settings, data, epoch
         self.folders = Folders(data, box_owner())
-        self.mail = Mail(store, settings.mail, FileBodies(data))
+        self.mail = Mail(store, settings.mail, FileBodies(data), Files(self.folders))
         self.operations = Operations(store, epoch, "testhost")
         self.agents = Agents(store, self.mail, settings, operations=self.operations)
 
@@ -79,7 +79,7 @@ class Rooms:
 
         def op(c: Connection) -> HeldTurn:
             turn = begin_turn(c, agent.id, self.epoch, generation)
-            return HeldTurn(turn, generation, agent, tuple(mail_rows.lease(c, agent.id, turn, generation, limit=limit)))
+            return HeldTurn(turn, generation, agent, tuple(self.mail.lease(c, agent.id, turn, generation, limit=limit)))
 
         return await self.store.write(op)
 

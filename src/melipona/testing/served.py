@@ -208,7 +208,8 @@ async def _make(
     store = await Store.open(data / "mel.db", clock)
     listeners = await listen(store, data / "run", port=settings.hive.port)
     epoch = EpochId(await store.write(_epoch))
-    mail = Mail(store, settings.mail, FileBodies(data))
+    files = Files(Folders(data, box_owner()))
+    mail = Mail(store, settings.mail, FileBodies(data), files)
     operations = Operations(store, epoch, "here")
     fake = FakeTurns()
     stopped: list[bool] = []
@@ -230,7 +231,7 @@ async def _make(
         agents=Agents(store, mail, settings, operations=operations),
         turns=fake,
         facts=Facts(4, lambda: Limits(DAY, Micros(clock.now() + DAY_MICROS)), dict),
-        files=Files(Folders(data, box_owner())),
+        files=files,
         terminals=FakeTerminals(),
         data=data,
         version=melipona.__version__,

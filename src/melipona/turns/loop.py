@@ -24,7 +24,6 @@ from melipona.clock import Micros, later
 from melipona.errors import BoxError, Conflict, NotFound
 from melipona.faults import fault
 from melipona.ids import AgentId, AgentName, TurnId
-from melipona.mail import store as mail_rows
 from melipona.mail.model import Message
 from melipona.principals import Principal
 from melipona.store.engine import Event
@@ -274,7 +273,7 @@ class Turns:
             agent_rows.set_trouble(c, agent.id, blocked.reason, blocked.detail, until=blocked.until)
             return None
         turn = rows.open_turn(c, due, epoch=self._p.epoch, host=self._host)
-        mail = mail_rows.lease(c, agent.id, turn, 1)
+        mail = self._p.mail.lease(c, agent.id, turn, 1)
         if not mail:
             raise AssertionError(f"agent {agent.name} was due but had nothing to lease")
         rows.set_cause(c, turn, agent.name, cause_of(mail))

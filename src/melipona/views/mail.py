@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Select, func, literal, literal_column, select, union
 from typing_extensions import TypedDict
@@ -20,6 +21,19 @@ STATES = ("waiting", "leased", "handled", "parked")
 """Names of the stored numbers, in their order."""
 
 
+class Vouched(Protocol):
+    """Which tokens of a body are files that people may read, and whether not all were looked up."""
+
+    @property
+    def paths(self) -> tuple[str, ...]: ...
+    @property
+    def cut(self) -> bool: ...
+
+
+Vouch = Callable[[str], Vouched]
+"""Looks a body up (`files/vouching.py`)."""
+
+
 class MessageView(TypedDict):
     """A message."""
 
@@ -33,6 +47,10 @@ class MessageView(TypedDict):
     body_path: str | None
     """The file of a long body, as its recipient sees it."""
     body_bytes: int
+    files: list[str]
+    """Words of `body` that are files which `/files` shows, in their order. A page links these words and no others."""
+    files_cut: bool
+    """More words look like paths than were looked up."""
     kind: str
     """mail, broadcast, kick or notice."""
     sent_at: str
@@ -64,8 +82,9 @@ class Messages(TypedDict):
     next: int | None
 
 
-def message_view(row: Any) -> MessageView:
+def message_view(row: Any, vouch: Vouch) -> MessageView:
     """A row of `messages` as the world sees it."""
+    vouched = vouch(row.body)
     return {
         "id": row.id,
         "sender": row.sender,
@@ -73,6 +92,8 @@ def message_view(row: Any) -> MessageView:
         "body": row.body,
         "body_path": row.body_path,
         "body_bytes": row.body_bytes,
+        "files": list(vouched.paths),
+        "files_cut": vouched.cut,
         "kind": row.kind,
         "sent_at": rfc3339(row.sent_at),
         "state": STATES[row.state] if 0 <= row.state < len(STATES) else str(row.state),  # LE-15
@@ -90,7 +111,7 @@ def message_view(row: Any) -> MessageView:
     }
 
 
-def one_message(c: Connection, number: int) -> MessageView:
+def one_message(c: Connection, number: int, *, vouch: Vouch) -> MessageView:
     """The message with this number.
 
     Raises:
@@ -99,12 +120,13 @@ def one_message(c: Connection, number: int) -> MessageView:
     row = c.execute(select(messages).where(messages.c.id == number)).first()
     if row is None:
         raise NotFound(f"there is no message m{number}", remedy="`mel mail` lists them")
-    return message_view(row)
+    return message_view(row, vouch)
 
 
 def list_messages(
     c: Connection,
     *,
+    vouch: Vouch,
     limit: int = LIMIT,
     following: int | None = None,
     agent: str | None = None,
@@ -131,21 +153,21 @@ def list_messages(
         query = query.where(_is_state(state))
     if thread is not None:
         query = query.where((messages.c.thread == thread) | (messages.c.id == thread))
-    return _paged(c, query, limit)
+    return _paged(c, query, limit, vouch)
 
 
-def inbox(c: Connection, *, limit: int = LIMIT, following: int | None = None) -> dict[str, Any]:
+def inbox(c: Connection, *, vouch: Vouch, limit: int = LIMIT, following: int | None = None) -> dict[str, Any]:
     """The operator's messages, newest first (D-39)."""
-    return _paged(c, _newest(limit, following).where(messages.c.recipient == OPERATOR), limit)
+    return _paged(c, _newest(limit, following).where(messages.c.recipient == OPERATOR), limit, vouch)
 
 
-def unread_from_agents(c: Connection, *, limit: int = LIMIT) -> dict[str, Any]:
+def unread_from_agents(c: Connection, *, vouch: Vouch, limit: int = LIMIT) -> dict[str, Any]:
     """The operator's unread messages that agents sent, newest first: what `mel inbox --wait` waits for (D-39)."""
     # No agent is the operator; naming the recipient too would lead the planner away from the index of waiting ones.
     query = _newest(limit, None).where(
         messages.c.agent_id.is_(None), _is_state("waiting"), messages.c.sender.not_in((OPERATOR, SYSTEM))
     )
-    return _paged(c, query, limit)
+    return _paged(c, query, limit, vouch)
 
 
 def count_by_state(c: Connection) -> dict[str, int]:
@@ -195,5 +217,5 @@ def _is_state(name: str) -> Any:
     return messages.c.state == literal_column(str(STATES.index(name)))
 
 
-def _paged(c: Connection, query: Select[Any], limit: int) -> dict[str, Any]:
-    return listed(*page(c.execute(query).all(), limit, message_view, lambda row: row.id))
+def _paged(c: Connection, query: Select[Any], limit: int, vouch: Vouch) -> dict[str, Any]:
+    return listed(*page(c.execute(query).all(), limit, partial(message_view, vouch=vouch), lambda row: row.id))

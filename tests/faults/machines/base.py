@@ -15,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from sqlalchemy import Connection
 
 from melipona.agents.service import Agents
+from melipona.boxes.folders import Folders, box_owner
+from melipona.files.references import Files
 from melipona.ids import AgentId
 from melipona.mail.bodies import FileBodies
 from melipona.mail.service import Mail
@@ -125,6 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
 def services(bench: MemoryBench, epoch: int) -> tuple[Mail, Agents, Operations]:
     """The rooms of one life of a daemon over a bench."""
     store: Any = bench
-    mail = Mail(store, SETTINGS.mail, FileBodies(scratch()))
+    data = scratch()
+    mail = Mail(store, SETTINGS.mail, FileBodies(data), Files(Folders(data, box_owner())))
     operations = Operations(store, epoch, HOST)  # type: ignore[arg-type]
     return mail, Agents(store, mail, SETTINGS, operations=operations), operations

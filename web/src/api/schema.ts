@@ -1095,6 +1095,10 @@ export interface components {
         BodyView: {
             /** Body */
             body: string;
+            /** Files */
+            files: string[];
+            /** Files Cut */
+            files_cut: boolean;
             /** Id */
             id: number;
         };
@@ -1366,6 +1370,10 @@ export interface components {
             broadcast_id: string | null;
             /** Failures */
             failures: number;
+            /** Files */
+            files: string[];
+            /** Files Cut */
+            files_cut: boolean;
             /** Id */
             id: number;
             /** Kind */
