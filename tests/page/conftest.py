@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from page_seat import Seat, Sit, listen
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from melipona.testing.hive import HiveProcess, running_hive
 
@@ -17,6 +17,7 @@ BUILT = Path(__file__).parents[2] / "src/melipona/api/page"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 SHOTS = os.environ.get("MEL_SCREENSHOTS")
 """A folder that keeps a picture of what each test saw last."""
 

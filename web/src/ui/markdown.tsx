@@ -1,5 +1,5 @@
 import { lazy, memo, type ReactNode, Suspense } from "react";
-import { Foreign } from "./text";
+import { Linked } from "./file-links";
 
 const Rendered = lazy(() => import("./markdown-rendered"));
 
@@ -16,7 +16,7 @@ export const Markdown = memo(function Markdown({
 }): ReactNode {
   const plain = (
     <div className="whitespace-pre-wrap">
-      <Foreign text={text} lines />
+      <Linked text={text} />
     </div>
   );
   if (PLAIN.test(text) && !/:\/\/|www\.|^\s*\d+[.)]\s/m.test(text)) return plain;

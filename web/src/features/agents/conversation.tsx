@@ -12,7 +12,7 @@ import {
 } from "react";
 import type { Agent, Message } from "~/api/client";
 import { markRead } from "~/features/agents/actions";
-import { WholeBody } from "~/features/messages/body";
+import { PlainBody, WholeBody } from "~/features/messages/body";
 import { Framed } from "~/features/turns/blocks";
 import { TurnBlock } from "~/features/turns/turn-block";
 import { firstLine, plural } from "~/text/format";
@@ -242,16 +242,16 @@ function Letter({ message, agent }: { message: Message; agent: string }): ReactN
   const mine = message.sender === "operator";
   if (message.sender === "system")
     return (
-      <p className="text-sm text-muted">
-        <Foreign text={message.body} lines />
-      </p>
+      <div className="text-sm text-muted">
+        <PlainBody message={message} />
+      </div>
     );
   return (
     <Said who={mine ? "you" : message.sender} right={mine} at={message.sent_at} id={message.id}>
       {mine ? (
         <>
           <div className="whitespace-pre-wrap">
-            <Foreign text={message.body} lines />
+            <PlainBody message={message} />
           </div>
           <Fate message={message} agent={agent} />
         </>
