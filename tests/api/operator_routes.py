@@ -25,6 +25,7 @@ ROUTES = [
     ("GET", "/api/v1/health"),
     ("GET", "/api/v1/inbox"),
     ("GET", "/api/v1/inbox/unread"),
+    ("GET", "/api/v1/me"),
     ("GET", "/api/v1/messages"),
     ("GET", "/api/v1/messages/{message}"),
     ("GET", "/api/v1/messages/{message}/body"),

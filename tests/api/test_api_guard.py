@@ -19,8 +19,9 @@ EVIL = "http://evil.example"
 
 def routes_of_app(hive: ServedHive) -> set[tuple[str, str]]:
     """Every route, as OpenAPI and the router know it."""
+    from melipona.access.people import owner
+    from melipona.access.service import Access
     from melipona.api.app import create_app
-    from melipona.api.auth import Logins
     from melipona.api.board import Board
     from melipona.api.hive_routes import place_of
     from melipona.api.live import Broadcaster
@@ -28,11 +29,11 @@ def routes_of_app(hive: ServedHive) -> set[tuple[str, str]]:
     from melipona.api.roster import Roster
 
     async def make() -> set[tuple[str, str]]:
-        logins = Logins(hive.services.store, hive.services.clock)
+        access = Access(hive.services.store, hive.services.clock, await hive.services.store.read(owner))
         roster = Roster(hive.services)
-        broadcaster = Broadcaster(hive.services.store, "x", logins)
+        broadcaster = Broadcaster(hive.services.store, "x", access)
         board = Board(hive.services, broadcaster, roster, lambda: place_of(hive.services, roster))
-        app = create_app(hive.services, logins, board, Lag())
+        app = create_app(hive.services, access, board, Lag())
         found: set[tuple[str, str]] = set()
         for context in app.routes:
             for route in getattr(context, "effective_route_contexts", list)() or [context]:
@@ -205,6 +206,7 @@ def _chunked(browser: Browser, size: int) -> Answer:
     try:
         connection.putrequest("POST", "/api/v1/messages", skip_host=True)
         headers = {"Host": f"127.0.0.1:{browser.hive.port}", "Origin": browser.origin, "Transfer-Encoding": "chunked"}
+        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
         for name, value in (headers | {"Content-Type": "application/json"}).items():
             connection.putheader(name, value)
         connection.endheaders()

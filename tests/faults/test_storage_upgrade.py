@@ -20,8 +20,8 @@ from melipona.testing.invariants import Expect, Promise
 pytestmark = pytest.mark.boxes
 
 ROOT = Path(__file__).parents[2]
-RELEASED = "5e018355fa75c040252418a8d4441e87bd1f32f9"
-"""The commit of the program before schema 0002."""
+RELEASED = "4162fdb824c58dd7e04a8e11a79443d9ded1043b"
+"""The commit of the program before schema 0003."""
 SLOW = """
 [[rule]]
 from = "operator"
@@ -88,7 +88,7 @@ def test_turns_go_on_over_an_upgrade_of_the_schema(older: HiveProcess) -> None:
     for _name, _id, data in hive.client.stream(f"/turns/{turn}/stream"):
         if data.get("event", {}).get("type") == "tool_call":
             break
-    assert revision(hive.data / "mel.db") == KNOWN[0]
+    assert revision(hive.data / "mel.db") == KNOWN[-2]
     boxes = hive.boxes()
     assert hive.stop() == 0, hive.log
     assert hive.boxes() == boxes, "SIGTERM leaves boxes running"
@@ -105,8 +105,8 @@ def test_turns_go_on_over_an_upgrade_of_the_schema(older: HiveProcess) -> None:
     after = hive.send("ben", "after")
     hive.wait_for("message.handled", lambda e: e["subject"] == f"m{after}")
 
-    (copy,) = hive.data.glob(f"mel.before-{HEAD}-from-{KNOWN[0]}.db")
-    assert revision(copy) == KNOWN[0]
+    (copy,) = hive.data.glob(f"mel.before-{HEAD}-from-{KNOWN[-2]}.db")
+    assert revision(copy) == KNOWN[-2]
     with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as c:
         assert c.execute("SELECT count(*) FROM messages WHERE id = ?", (message,)).fetchone() == (1,)
     promises = [

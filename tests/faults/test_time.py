@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, update
 
-from melipona.api.auth import LINK_LIFE, SESSION_IDLE, Logins
+from melipona.access.model import IDLE, LINK_LIFE, Visitor
+from melipona.access.people import owner
+from melipona.access.service import Access
 from melipona.boxes.inside import boxd
 from melipona.budgets.model import day_of, end_of_day
 from melipona.budgets.service import Budgets
@@ -280,35 +282,42 @@ def test_steady_time_is_never_ahead() -> None:
 # ---- logins ---------------------------------------------------------------------------------------------------------
 
 
+HERE = Visitor("127.0.0.1", False, "test", "http://127.0.0.1:1", "mel-1", "mel-1-before")
+
+
+async def logins_of(hive: Rooms) -> Access:
+    return Access(hive.store, hive.clock, await hive.store.read(owner))
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("by", JUMPS, ids=str)
 async def test_no_login_lives_longer_because_a_clock_jumped(hive: Rooms, by: timedelta) -> None:
     """SECURITY.md section 5: a link of ten minutes and an idle session of seven days end in time, or before."""
-    logins = Logins(hive.store, hive.clock)
-    link, other = await logins.make_link("operator"), await logins.make_link("operator")
-    secret = await logins.open(link.token, logins.before_login(), "test")
-    assert await logins.session(secret) is not None
+    logins = await logins_of(hive)
+    link, other = [await logins.make_link(OPERATOR, None, outside=False) for _ in range(2)]
+    secret = await logins.use_link(link.token, logins.before_login(), HERE)
+    assert await logins.of_session(secret) is not None
     watch = ClockWatch(hive.store)
     jump(hive, by)
     if by < timedelta():
-        assert await logins.session(secret) is None, "before the jump is known"
+        assert await logins.of_session(secret) is None, "before the jump is known"
     await watch.look()
-    assert (await logins.session(secret) is not None) == (by < SESSION_IDLE), "afterwards it has what it had"
+    assert (await logins.of_session(secret) is not None) == (by < IDLE), "afterwards it has what it had"
     hive.clock.advance(LINK_LIFE)
     with pytest.raises(Refused):
-        await logins.open(other.token, logins.before_login(), "test")
-    hive.clock.advance(SESSION_IDLE)
-    assert await logins.session(secret) is None
+        await logins.use_link(other.token, logins.before_login(), HERE)
+    hive.clock.advance(IDLE)
+    assert await logins.of_session(secret) is None
 
 
 @pytest.mark.anyio
 async def test_small_corrections_of_the_clock_log_nobody_out(hive: Rooms) -> None:
-    logins = Logins(hive.store, hive.clock)
-    link, other = await logins.make_link("operator"), await logins.make_link("operator")
-    secret = await logins.open(link.token, logins.before_login(), "test")
+    logins = await logins_of(hive)
+    link, other = [await logins.make_link(OPERATOR, None, outside=False) for _ in range(2)]
+    secret = await logins.use_link(link.token, logins.before_login(), HERE)
     jump(hive, timedelta(minutes=-1))
-    assert await logins.session(secret) is not None
-    assert await logins.open(other.token, logins.before_login(), "test")
+    assert await logins.of_session(secret) is not None
+    assert await logins.use_link(other.token, logins.before_login(), HERE)
 
 
 # ---- long lives -----------------------------------------------------------------------------------------------------

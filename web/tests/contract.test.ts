@@ -36,6 +36,8 @@ test("an event of a kind that is not known makes everything stale (LE-15)", () =
     agent: null,
     subject: null,
     by: "x",
+    person: null,
+    via: null,
     request_id: null,
     data: {},
   };

@@ -21,6 +21,8 @@ function event(id: number, kind = "agent.changed"): HiveEvent {
     agent: "ana",
     subject: null,
     by: "operator",
+    person: null,
+    via: null,
     request_id: null,
     data: {},
   };

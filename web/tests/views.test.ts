@@ -335,6 +335,8 @@ test("an export loses nothing and starts no formula", () => {
     agent: "ana",
     subject: null,
     by: '=HYPERLINK("x")',
+    person: null,
+    via: null,
     request_id: null,
     data: { text: 'a "b",\n' },
   };

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
 
+from melipona.access.people import owner
+from melipona.access.routes import access_routes
+from melipona.access.service import Access
 from melipona.agents.routes import agent_routes
-from melipona.api.auth import Logins
+from melipona.api.authority import Authorities
 from melipona.api.board import Board
 from melipona.api.guard import Guard, Transport
 from melipona.api.hive_routes import hive_routes, place_of
 from melipona.api.live import Broadcaster
-from melipona.api.login_routes import cookie_name, login_routes
 from melipona.api.metrics import Lag, metric_routes
 from melipona.api.operator_routes import operator_routes
 from melipona.api.pages import page_routes
@@ -21,6 +23,7 @@ from melipona.api.problems import handle_errors
 from melipona.api.protocol import PREFIX
 from melipona.api.roster import Roster
 from melipona.api.services import Services
+from melipona.api.sites import Sites
 from melipona.api.terminal_stream import terminal_stream_routes
 from melipona.api.turn_stream import turn_stream_routes
 from melipona.files.routes import file_routes
@@ -42,28 +45,27 @@ class Api:
 
     services: Services
     app: FastAPI
-    logins: Logins
+    access: Access
     broadcaster: Broadcaster
     board: Board
     lag: Lag
 
     def guarded(self, transport: Transport) -> Guard:
         """The application behind the guard of one transport."""
-        port = self.services.port
-        return Guard(self.app, transport, port=port, cookie=cookie_name(port), session=self.logins.session)
+        return Guard(self.app, transport, self.access, Sites(self.services.port), Authorities())
 
 
 async def make_api(services: Services) -> Api:
     """Everything of the API for one life of the daemon."""
-    logins = Logins(services.store, services.clock)
-    broadcaster = Broadcaster(services.store, await services.store.read(store_id), logins)
+    access = Access(services.store, services.clock, await services.store.read(owner))
+    broadcaster = Broadcaster(services.store, await services.store.read(store_id), access)
     roster = Roster(services)
     board = Board(services, broadcaster, roster, lambda: place_of(services, roster))
     lag = Lag()
-    return Api(services, create_app(services, logins, board, lag), logins, broadcaster, board, lag)
+    return Api(services, create_app(services, access, board, lag), access, broadcaster, board, lag)
 
 
-def create_app(services: Services, logins: Logins, board: Board, lag: Lag) -> FastAPI:
+def create_app(services: Services, access: Access, board: Board, lag: Lag) -> FastAPI:
     """All routes. Without a guard around it nobody is anybody and every route that needs an operator fails."""
     app = FastAPI(
         title="Melipona",
@@ -76,16 +78,16 @@ def create_app(services: Services, logins: Logins, board: Board, lag: Lag) -> Fa
     )
     handle_errors(app)
     for router in [
-        *_rooms(services, logins, board),
+        *_rooms(services, access, board),
         operator_routes(services, board, lag),
         metric_routes(services, board.broadcaster, board.roster, lag),
-        page_routes(logins, services.port),
+        page_routes(access),
     ]:
         app.router.routes.extend(router.routes)
     return app
 
 
-def _rooms(services: Services, logins: Logins, board: Board) -> list[APIRouter]:
+def _rooms(services: Services, access: Access, board: Board) -> list[APIRouter]:
     broadcaster, roster = board.broadcaster, board.roster
     return [
         hive_routes(services, broadcaster, roster, board),
@@ -96,5 +98,5 @@ def _rooms(services: Services, logins: Logins, board: Board) -> list[APIRouter]:
         file_routes(services.files),
         terminal_routes(services.terminals),
         terminal_stream_routes(services.terminals, broadcaster),
-        login_routes(services, logins),
+        access_routes(access, services.url),
     ]

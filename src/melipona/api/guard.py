@@ -1,41 +1,40 @@
 """One layer before routing that decides whether a request is heard at all, the same for every route (SECURITY.md 5).
 
 On TCP a browser may be made to speak for a stranger's page: so the Host must be ours, the Origin of everything that
-acts or streams must be ours, bodies are JSON, and only a session makes an operator. On the unix socket the peer was
-checked when it connected; a request there that carries a browser's headers came through somebody's proxy and is
-refused. Fails closed: what is not plainly right is answered here, and no route sees it.
+acts or streams must be that Host's, bodies are JSON, and only a session makes a person. A program shows a token
+instead; then cookies are ignored. On the unix socket the peer was checked when it connected; a request there that
+carries a browser's headers came through somebody's proxy and is refused. Whoever it is must have the authority that the
+route needs. Fails closed: what is not plainly right is answered here, and no route sees it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal
 
 import anyio
 
+from melipona.access.model import Visitor
+from melipona.access.service import Access
+from melipona.api.authority import Authorities, is_page, refusal
 from melipona.api.problems import problem_response
+from melipona.api.sites import Sites
+from melipona.errors import LimitReached
 from melipona.faults import fault
 from melipona.ids import new_id
-from melipona.principals import OperatorPrincipal
-from melipona.store.engine import request_id
-from melipona.views.request import PRINCIPAL
+from melipona.principals import Authority, OperatorPrincipal
+from melipona.store.engine import Actor, acting, request_id
+from melipona.views.request import PRINCIPAL, VISITOR
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-SessionCheck = Callable[[str], Awaitable[OperatorPrincipal | None]]
 Transport = Literal["socket", "tcp"]
 
 BODY_LIMIT = 1 << 20
 BODY_SECONDS = 30
 SAFE = frozenset({"GET", "HEAD"})
-PAGES = frozenset({"/", "/login", "/messages", "/costs", "/audit", "/health", "/settings", "/ui"})
-"""Addresses of the page, which holds no data; `AGENT_PAGE` is the other one."""
-AGENT_PAGE = re.compile(r"/agents/[a-z0-9-]{1,32}")
-OPEN_PATHS = PAGES | {"/healthz", "/readyz", "/api/v1/login"}
-"""What a stranger may ask for: the page, the login itself, whether the daemon lives."""
 OPEN_PREFIX = "/assets/"
 
 
@@ -48,42 +47,54 @@ class _No(Exception):
 
 
 class Guard:
-    """Wraps the application for one transport. `cookie` names the session's cookie."""
+    """Wraps the application for one transport."""
 
-    def __init__(self, app: App, transport: Transport, *, port: int, cookie: str, session: SessionCheck) -> None:
-        self._app, self._transport, self._cookie, self._session = app, transport, cookie, session
-        names = (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}")
-        self._hosts = frozenset(names) if transport == "tcp" else frozenset({"localhost"})
-        self._origins = frozenset(f"http://{name}" for name in names)
+    def __init__(self, app: App, transport: Transport, access: Access, sites: Sites, authorities: Authorities) -> None:
+        self._app, self._transport, self._access, self._sites = app, transport, access, sites
+        self._authorities = authorities
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError("only HTTP is served here")
         identifier = new_id()
         token = request_id.set(identifier)
+        actor = acting.set(acting.get())
         try:
             headers = _Headers(scope["headers"])
-            self._check_place(headers)
-            self._check_source(scope, headers)
+            visitor = self._visitor(scope, headers)
+            self._check_source(scope, headers, visitor)
+            by = await self._principal(headers, visitor)
+            self._check_authority(scope, by)
             body = await _body(scope, headers, receive)
-            scope[PRINCIPAL] = await self._principal(scope, headers)
+            scope[PRINCIPAL], scope[VISITOR] = by, visitor
         except _No as no:
             await problem_response(no.status, no.code, no.detail, no.remedy)(scope, receive, send)
         else:
+            if by is not None:
+                acting.set(Actor(by.person, by.via))
             await fault("api.request.before_handling")
             await self._app(scope, body, _marked(send, identifier))
             await fault("api.request.after_handling")
         finally:
+            acting.reset(actor)
             request_id.reset(token)
 
-    def _check_place(self, headers: _Headers) -> None:
-        host = headers.one("host")
-        if host not in self._hosts:
+    def _visitor(self, scope: Scope, headers: _Headers) -> Visitor:
+        host, agent = headers.one("host"), headers.one("user-agent") or ""
+        if self._transport == "socket":
+            if host == "localhost":
+                return self._sites.visitor(f"http://127.0.0.1:{self._sites.port}", "127.0.0.1", (), agent)
+            origin = None
+        else:
+            origin = self._sites.origin(host)
+        if origin is None:
             raise _No(
                 421, "wrong_host", "this hive does not go by that name", "use the address that `mel status` shows"
             )
+        client = scope.get("client")
+        return self._sites.visitor(origin, client[0] if client else None, headers.all("x-forwarded-for"), agent)
 
-    def _check_source(self, scope: Scope, headers: _Headers) -> None:
+    def _check_source(self, scope: Scope, headers: _Headers, visitor: Visitor) -> None:
         origin, site = headers.one("origin"), headers.one("sec-fetch-site")
         if self._transport == "socket":
             if origin is not None or site is not None:
@@ -91,23 +102,45 @@ class Guard:
             return
         acts = scope["method"] not in SAFE or _streams(scope["path"])
         if origin is not None:
-            right = origin in self._origins
+            right = origin == visitor.origin
         elif site is not None:
             right = site == "same-origin" or (not acts and (site == "none" or _opens_page(scope, headers)))
-        else:
-            right = not acts
+        else:  # no browser: a program, whose token no page of a stranger can have
+            right = not acts or headers.one("authorization") is not None
         if not right:
             raise _No(403, "foreign_origin", "the request comes from another page", "use the hive's own page or `mel`")
 
-    async def _principal(self, scope: Scope, headers: _Headers) -> OperatorPrincipal | None:
+    async def _principal(self, headers: _Headers, visitor: Visitor) -> OperatorPrincipal | None:
+        given = headers.one("authorization")
+        if given is not None:
+            return await self._of_token(given, visitor)
         if self._transport == "socket":
-            return OperatorPrincipal("socket")
-        cookie = headers.cookie(self._cookie)
-        principal = await self._session(cookie) if cookie else None
-        path = scope["path"]
-        if principal is None and not _is_open(path):
+            return self._access.of_socket()
+        cookie = headers.cookie(visitor.session_cookie)
+        return await self._access.of_session(cookie) if cookie else None
+
+    async def _of_token(self, given: str, visitor: Visitor) -> OperatorPrincipal:
+        kind, _, token = given.partition(" ")
+        try:
+            by = await self._access.of_token(token.strip(), visitor) if kind.lower() == "bearer" else None
+        except LimitReached as error:
+            raise _No(429, error.code, error.message, error.remedy) from error
+        if by is None:
+            raise _No(401, "bad_token", "this token is wrong, revoked or has ended", "make a new one: `mel token new`")
+        return by
+
+    def _check_authority(self, scope: Scope, by: OperatorPrincipal | None) -> None:
+        needed = self._authorities.of(scope["method"], scope["path"])
+        if needed is Authority.OPEN:
+            return
+        if by is None:
             raise _No(401, "no_session", "no session, or it has ended", "run `mel login` and open the link it prints")
-        return principal
+        if needed is None:
+            if self._authorities.knows(scope["path"]):
+                raise _No(405, "method_not_allowed", "Method Not Allowed")
+            raise _No(404, "no_such_route", "Not Found")
+        if not by.may(needed):
+            raise _No(403, "role", *refusal(by, needed))
 
 
 class _Headers:
@@ -122,6 +155,9 @@ class _Headers:
             raise _No(400, "repeated_header", f"the header {name} is given more than once")
         return values[0].decode("latin-1") if values else None
 
+    def all(self, name: str) -> list[str]:
+        return [value.decode("latin-1") for key, value in self._raw if key == name.encode()]
+
     def cookie(self, name: str) -> str | None:
         for pair in (self.one("cookie") or "").split(";"):
             key, _, value = pair.strip().partition("=")
@@ -134,17 +170,9 @@ def _streams(path: str) -> bool:
     return path == "/api/v1/events" or path.endswith("/stream")
 
 
-def _is_page(path: str) -> bool:
-    return path in PAGES or AGENT_PAGE.fullmatch(path) is not None
-
-
-def _is_open(path: str) -> bool:
-    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or _is_page(path)
-
-
 def _opens_page(scope: Scope, headers: _Headers) -> bool:
     """Somebody followed a link to one of our pages, which hold no data."""
-    return _is_page(scope["path"]) and headers.one("sec-fetch-mode") == "navigate"
+    return is_page(scope["path"]) and headers.one("sec-fetch-mode") == "navigate"
 
 
 async def _body(scope: Scope, headers: _Headers, receive: Receive) -> Receive:

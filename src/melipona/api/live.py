@@ -1,7 +1,7 @@
 """The live stream of events: one broadcaster that encodes each event once and hands the same bytes to every client.
 
 A client is a bounded queue. What waits in it is joined into one write; a client that cannot keep up is closed and
-resumes by id (PERFORMANCE.md section 11, rule 12). A session that ends closes its streams (within a second). One timer
+resumes by id (PERFORMANCE.md section 11, rule 12). A login that ends closes its streams (within a second). One timer
 for all clients sends a comment now and then, so that a dead connection is noticed.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import anyio
 
-from melipona.api.auth import Logins
+from melipona.access.service import Access
+from melipona.principals import OperatorPrincipal
 from melipona.store.engine import Event, Store
 from melipona.views.events import event_json
 
@@ -27,9 +28,9 @@ class Client:
     """One follower: of the events, or, when it is `deaf`, of something else that must close with its session too."""
 
     def __init__(
-        self, session: str | None, scope: anyio.CancelScope, *, agent: str | None = None, deaf: bool = False
+        self, by: OperatorPrincipal, scope: anyio.CancelScope, *, agent: str | None = None, deaf: bool = False
     ) -> None:
-        self.session, self.agent, self.deaf, self._scope = session, agent, deaf, scope
+        self.by, self.agent, self.deaf, self._scope = by, agent, deaf, scope
         self.rows = False
         """It is also told what changes in the snapshot (`board.py`)."""
         self._waiting: deque[tuple[int, bytes]] = deque()
@@ -61,9 +62,9 @@ class Client:
 class Broadcaster:
     """Hands committed events to all clients. `run` sends the beats and must run as long as clients are served."""
 
-    def __init__(self, store: Store, store_id: str, logins: Logins) -> None:
+    def __init__(self, store: Store, store_id: str, access: Access) -> None:
         self.store, self.store_id = store, store_id
-        self._logins = logins
+        self._access = access
         self._clients: set[Client] = set()
         self._end = store.subscribe(self._on_events)
 
@@ -94,9 +95,9 @@ class Broadcaster:
                 await anyio.sleep(BEAT_SECONDS)
                 for client in tuple(self._clients):
                     client.give(0, BEAT)
-                for session in {client.session for client in self._clients if client.session is not None}:
-                    if not await self._logins.alive(session):
-                        self._close_session(session)
+                for method, login in {(client.by.method, client.by.login) for client in self._clients}:
+                    if login is not None and not await self._access.alive(method, login):
+                        self._close(lambda by, login=login: by.login == login)
         finally:
             self._end()
             for client in tuple(self._clients):
@@ -109,10 +110,17 @@ class Broadcaster:
                 for client in tuple(self._clients):
                     if client.agent is None or client.agent == event.agent:
                         client.give(event.id, data)
-            if event.kind == "session.revoked" and event.subject is not None:
-                self._close_session(event.subject)
+            self._close_ended(event)
 
-    def _close_session(self, session: str) -> None:
+    def _close_ended(self, event: Event) -> None:
+        """Whose login has ended, or who may do other things now, begins anew."""
+        subject = event.subject
+        if event.kind in ("session.revoked", "token.revoked"):
+            self._close(lambda by: by.login == subject)
+        elif event.kind == "person.role_changed":
+            self._close(lambda by: by.person == subject)
+
+    def _close(self, which: Callable[[OperatorPrincipal], bool]) -> None:
         for client in tuple(self._clients):
-            if client.session == session:
+            if which(client.by):
                 client.close()

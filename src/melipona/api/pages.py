@@ -13,12 +13,12 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from starlette.responses import JSONResponse, Response
 
-from melipona.api.auth import Logins
-from melipona.api.guard import PAGES
-from melipona.api.login_routes import BEFORE_LIFE, before_name, set_cookie
+from melipona.access.cookies import give_before
+from melipona.access.service import Access
+from melipona.api.authority import PAGES
 
 FOR_EVER = "public, max-age=31536000, immutable"
 HTML = "text/html; charset=utf-8"
@@ -64,7 +64,7 @@ def _type(name: str) -> str:
     return TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def page_routes(logins: Logins, port: int) -> APIRouter:
+def page_routes(access: Access) -> APIRouter:
     """The page and what it loads."""
     router = APIRouter(include_in_schema=False)
     page = Page.find()
@@ -81,9 +81,9 @@ def page_routes(logins: Logins, port: int) -> APIRouter:
         return await index()
 
     @router.get("/login")
-    async def login() -> Response:
+    async def login(request: Request) -> Response:
         response = await index()
-        set_cookie(response, before_name(port), logins.before_login(), BEFORE_LIFE)
+        give_before(request, response, access.before_login())
         return response
 
     @router.get("/assets/{name}")

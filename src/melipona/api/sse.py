@@ -38,7 +38,7 @@ class Stream(Response, ABC):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         whole = False
         async with anyio.create_task_group() as tasks:
-            client = Client(_session(scope), tasks.cancel_scope, agent=self._agent, deaf=self._deaf)
+            client = Client(_asker(scope), tasks.cancel_scope, agent=self._agent, deaf=self._deaf)
             tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
             try:
                 await self.pump(client, send)
@@ -124,9 +124,10 @@ def last_event_id(text: str | None) -> tuple[str, int] | None:
     return (store, int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else ("?", 0)
 
 
-def _session(scope: MutableMapping[str, Any]) -> str | None:
-    principal = scope.get(PRINCIPAL)
-    return principal.session if isinstance(principal, OperatorPrincipal) else None
+def _asker(scope: MutableMapping[str, Any]) -> OperatorPrincipal:
+    principal = scope[PRINCIPAL]
+    assert isinstance(principal, OperatorPrincipal)
+    return principal
 
 
 async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:

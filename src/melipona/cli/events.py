@@ -75,7 +75,7 @@ def _is_kind(found: str, wanted: str) -> bool:
 
 def _line(env: Env, event: Json) -> None:
     about = "  ".join(part for part in (event["agent"], event["subject"]) if part)
-    by = "" if event["by"] in ("system", event["agent"]) else f"  by {event['by']}"
+    by = "" if event["by"] in ("system", event["agent"]) else f"  by {_who(event)}"
     data = "  ".join(
         f"{key}={_short(value)}" for key, value in event["data"].items() if key not in DULL and value is not None
     )
@@ -85,6 +85,12 @@ def _line(env: Env, event: Json) -> None:
         Cell(f"{about}{by}  ", "bold"),
         Cell(data, "dim"),
     )
+
+
+def _who(event: Json) -> str:
+    """A name; where a person stands behind it, theirs too."""
+    person = event.get("person")
+    return f"{event['by']} ({person})" if person else str(event["by"])
 
 
 def _short(value: object) -> str:

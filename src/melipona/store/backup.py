@@ -102,11 +102,15 @@ def _add_trees(archive: Archive, data: Path, *, homes: bool) -> None:
             archive.add_tree(data / "homes" / agent / part, f"homes/{agent}/{part}")
 
 
+LOGINS = ("sessions", "login_links", "login_challenges", "api_tokens")
+"""Tables whose rows let somebody in: a copy of the hive must not."""
+
+
 def _prepare(copy: Path) -> dict[str, Any]:
     """Take logins out of the copy and look up its seal head."""
     with closing(connect(copy, reader=False)) as driver:
-        driver.execute("DELETE FROM sessions")
-        driver.execute("DELETE FROM login_links")
+        for table in LOGINS:
+            driver.execute(f"DELETE FROM {table}")  # noqa: S608  names of our own
         driver.execute("PRAGMA journal_mode=DELETE")  # one file, nothing beside it
         store_id = driver.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()
         head = driver.execute("SELECT hash FROM event_seals ORDER BY last DESC LIMIT 1").fetchone()

@@ -29,15 +29,17 @@ from melipona.errors import Bug, StoreFull, StoreUnusable
 from melipona.faults import fault
 from melipona.store.space import Level, Space
 from melipona.store.sqlite import check_place, close_core, driver_of, open_core, translated
-from melipona.store.writer import IDLE, Event, Job, Outcome, Writer, again, now
+from melipona.store.writer import IDLE, NOBODY, Actor, Event, Job, Outcome, Writer, again, now
 
-__all__ = ["Event", "Store", "now", "request_id"]
+__all__ = ["NOBODY", "Actor", "Event", "Store", "acting", "now", "request_id"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 request_id: ContextVar[str | None] = ContextVar("melipona_request_id", default=None)
 """The request on whose behalf the current task acts; lands in the events it causes."""
+acting: ContextVar[Actor] = ContextVar("melipona_acting", default=NOBODY)
+"""The person on whose request the current task acts; lands there too."""
 
 log = structlog.get_logger("store")
 
@@ -127,7 +129,7 @@ class Store:
     async def _write(self, op: Callable[Concatenate[Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
         self._check_usable()
         await fault("store.write.before_queue")
-        job = Job(lambda c: op(c, *args, **kw), self._loop.create_future(), request_id.get(), op)
+        job = Job(lambda c: op(c, *args, **kw), self._loop.create_future(), request_id.get(), acting.get(), op)
         self._writer.put(job)
         value = await job.future
         await fault("store.write.after_told")

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from melipona.ids import SYSTEM
-from melipona.store.engine import Event, now
+from melipona.store.engine import NOBODY, Actor, Event, now
 from melipona.store.hot import Hot
 from melipona.store.schema import events
 
@@ -21,7 +21,7 @@ _insert = Hot(
     insert(events).values(
         {
             column: bindparam(f"p_{column}")
-            for column in ("at", "kind", "agent", "subject", "principal", "request_id", "data")
+            for column in ("at", "kind", "agent", "subject", "principal", "request_id", "data", "person", "via")
         }
     )
 )
@@ -34,6 +34,8 @@ _columns = (
     events.c.principal,
     events.c.request_id,
     events.c.data,
+    events.c.person,
+    events.c.via,
 )
 PAGE = 500
 
@@ -46,19 +48,30 @@ def record(
     subject: str | None = None,
     by: str = SYSTEM,
     data: Mapping[str, Any] | None = None,
+    actor: Actor | None = None,
 ) -> int:
     """Add an event to the transaction of `c` and return its number.
 
     `kind` is `noun.verb` in the past (`message.sent`); `agent` the name it concerns, `subject` a shown id (`m12`,
-    `t7`), `by` the name of who caused it, `data` small JSON facts (never a secret, never a long text).
+    `t7`), `by` the name of who caused it, `data` small JSON facts (never a secret, never a long text). The person on
+    whose request the transaction runs is recorded beside them, whatever `by` says; `actor` is somebody else than them.
     """
     at = now(c)
     text = _encoded(data)
-    request = c.info.get("request_id")
+    request, who = c.info.get("request_id"), actor or c.info.get("actor", NOBODY)
     number = _insert.insert(
-        c, p_at=at, p_kind=kind, p_agent=agent, p_subject=subject, p_principal=by, p_request_id=request, p_data=text
+        c,
+        p_at=at,
+        p_kind=kind,
+        p_agent=agent,
+        p_subject=subject,
+        p_principal=by,
+        p_request_id=request,
+        p_data=text,
+        p_person=who.person,
+        p_via=who.via,
     )
-    c.info["events"].append(Event(number, at, kind, agent, subject, by, request, text))
+    c.info["events"].append(Event(number, at, kind, agent, subject, by, request, text, who.person, who.via))
     return number
 
 

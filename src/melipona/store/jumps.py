@@ -17,7 +17,19 @@ from sqlalchemy import Connection, delete, insert, select, update
 from melipona.clock import Clock, Micros
 from melipona.store import events
 from melipona.store.engine import Store, now
-from melipona.store.schema import agents, boxes, login_links, messages, meta, operations, programs, sessions, turns
+from melipona.store.schema import (
+    agents,
+    api_tokens,
+    boxes,
+    login_challenges,
+    login_links,
+    messages,
+    meta,
+    operations,
+    programs,
+    sessions,
+    turns,
+)
 from melipona.store.schema import events as event_rows
 
 log = structlog.get_logger("clock")
@@ -30,8 +42,10 @@ FORWARD = 60_000_000
 KNOWN_AT = "known_at"
 _WAITING = (agents, messages, operations, boxes, programs, turns)
 _LOGINS = (
-    (sessions, ("created_at", "seen_at", "ends_at", "idle_ends_at")),
+    (sessions, ("created_at", "seen_at", "ends_at", "idle_ends_at", "verified_at")),
     (login_links, ("created_at", "ends_at")),
+    (login_challenges, ("created_at", "ends_at")),
+    (api_tokens, ("created_at", "ends_at", "last_used_at")),
 )
 
 

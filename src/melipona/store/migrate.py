@@ -22,10 +22,10 @@ from melipona.faults import fault_here
 from melipona.ids import new_id
 from melipona.store.sqlite import connect, translated
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision under `migrations/versions`; a test compares."""
 
-KNOWN = ("0001", "0002")
+KNOWN = ("0001", "0002", "0003")
 COPIES = 2
 """Copies from before migrations that are kept, the newest."""
 

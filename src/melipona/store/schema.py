@@ -87,10 +87,16 @@ events = _table(
     _text("principal"),
     _text("request_id", null=True),
     _text("data"),
+    _text("person", null=True),
+    _text("via", null=True),
     _partial("ix_events_agent", "agent", "id", where="agent IS NOT NULL"),
     autoincrement=True,
 )
-"""Append-only (a trigger refuses UPDATE and unsealed DELETE): audit log, outbox and live stream in one."""
+"""Append-only (a trigger refuses UPDATE and unsealed DELETE): audit log, outbox and live stream in one.
+
+`person` is the name of the person on whose request it was written, `via` how they came in: `socket`, `session <id>`,
+`token <id>`. Both are null for what no person asked for.
+"""
 
 event_seals = _table(
     "event_seals",
@@ -321,25 +327,112 @@ spend = _table(
 )
 """One row a model call: reserved before, settled after from the upstream's own usage (D-30)."""
 
+people = _table(
+    "people",
+    Column("id", Text, primary_key=True),
+    _text("name"),
+    _text("role"),  # viewer | operator | admin
+    _int("is_owner", default=0),
+    _int("created_at"),
+    _int("disabled_at", null=True),
+    Index("uq_people_name", "name", unique=True),
+    _partial("uq_people_owner", "is_owner", where="is_owner = 1", unique=True),
+)
+"""Who may come in, and what as. A person's row stays for good: events name them. The owner is there from the start."""
+
+identities = _table(
+    "identities",
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    _text("issuer"),
+    _text("subject", null=True),  # null until they first came by a verified address
+    _text("email", null=True),
+    _int("created_at"),
+    _int("seen_at", null=True),
+    _partial("uq_identities_subject", "issuer", "subject", where="subject IS NOT NULL", unique=True),
+    _partial("uq_identities_email", "issuer", "email", where="email IS NOT NULL", unique=True),
+)
+"""Which account at an OpenID provider is whose."""
+
+passkeys = _table(
+    "passkeys",
+    Column("credential_id", Text, primary_key=True),  # base64url
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    _text("public_key"),  # base64url of the COSE key
+    _int("sign_count", default=0),
+    _text("transports"),  # JSON list
+    _text("label"),
+    _text("rp_id"),
+    _int("created_at"),
+    _int("last_used_at", null=True),
+    _int("revoked_at", null=True),
+    Index("ix_passkeys_person_id", "person_id"),
+)
+
+recovery_codes = _table(
+    "recovery_codes",
+    Column("code_hash", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    _int("created_at"),
+    _int("used_at", null=True),
+    Index("ix_recovery_codes_person_id", "person_id"),
+)
+
+api_tokens = _table(
+    "api_tokens",
+    Column("id", Text, primary_key=True),
+    _text("secret_hash"),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    _text("name"),
+    _text("scopes"),  # JSON list of read | act | approve
+    _int("created_at"),
+    _int("ends_at"),
+    _int("last_used_at", null=True),
+    _text("last_address", null=True),
+    _int("revoked_at", null=True),
+    Index("ix_api_tokens_person_id", "person_id"),
+)
+
 sessions = _table(
     "sessions",
     Column("id_hash", Text, primary_key=True),
-    _text("method"),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    _text("method"),  # link | passkey | oidc | recovery
     _text("user_agent"),
+    _text("address", null=True),  # of the browser at login; null = not known
+    _int("outside", default=0),  # it came from elsewhere than this machine
     _int("created_at"),
     _int("seen_at"),
     _int("ends_at"),
     _int("idle_ends_at"),
+    _int("verified_at", null=True),  # the last assertion with user verification (step-up)
     _int("revoked_at", null=True),
+    Index("ix_sessions_person_id", "person_id"),
 )
 
 login_links = _table(
     "login_links",
     Column("token_hash", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    _int("outside", default=0),  # good from elsewhere than this machine too
     _int("created_at"),
     _int("ends_at"),
     _int("used_at", null=True),
 )
+
+login_challenges = _table(
+    "login_challenges",
+    Column("id_hash", Text, primary_key=True),
+    _text("kind"),  # what it is for: a passkey's registration or assertion, an OpenID login
+    _text("bound_to"),  # SHA-256 of the pre-session cookie, or the id of the session
+    Column("person_id", Text, ForeignKey("people.id"), nullable=True),
+    _text("data"),  # JSON
+    _int("created_at"),
+    _int("ends_at"),
+    _int("used_at", null=True),
+    Index("ix_login_challenges_ends_at", "ends_at"),
+)
+"""What a login under way must bring back, once."""
 
 TRIGGERS = {
     "events_no_update": (

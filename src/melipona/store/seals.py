@@ -39,7 +39,11 @@ _columns = (
     events.c.principal,
     events.c.request_id,
     events.c.data,
+    events.c.person,
+    events.c.via,
 )
+PLAIN = 8
+"""Columns of an event that no person asked for; it is sealed as events were before those two columns came."""
 _seal_columns = (
     event_seals.c.last,
     event_seals.c.first,
@@ -48,7 +52,15 @@ _seal_columns = (
     event_seals.c.hash,
     event_seals.c.pruned,
 )
-_next = Hot(select(*_columns).where(events.c.id > bindparam("p_last")).order_by(events.c.id).limit(bindparam("p_most")))
+
+
+def unsealed() -> Any:
+    """Selects the events after the last that is sealed."""
+    query = select(*_columns).where(events.c.id > bindparam("p_last"))
+    return query.order_by(events.c.id).limit(bindparam("p_most"))
+
+
+_next = Hot(unsealed())
 _upto = Hot(
     select(*_columns)
     .where(events.c.id > bindparam("p_after"), events.c.id <= bindparam("p_last"))
@@ -186,7 +198,7 @@ def _cut_off(c: Connection, newest: int) -> str | None:
 def _digest(previous: str, first: int, last: int, sealed_at: int, rows: Sequence[Sequence[Any]]) -> str:
     digest = hashlib.sha256(_line([previous, first, last, len(rows), sealed_at]))
     for row in rows:
-        digest.update(_line(list(row)))
+        digest.update(_line(row if any(row[PLAIN:]) else row[:PLAIN]))
     return digest.hexdigest()
 
 

@@ -52,6 +52,19 @@ class Event:
     principal: str
     request_id: str | None
     data: str
+    person: str | None = None
+    via: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The person on whose request something is done, and how they came in; None and None when nobody asked."""
+
+    person: str | None = None
+    via: str | None = None
+
+
+NOBODY = Actor()
 
 
 @dataclass(slots=True)
@@ -61,6 +74,7 @@ class Job:
     op: Callable[[Connection], Any]
     future: asyncio.Future[Any]
     request_id: str | None
+    actor: Actor
     named: Callable[..., Any]
     """The function that `op` calls: it names the fault points of the commit."""
 
@@ -180,7 +194,7 @@ class Writer:
     def _one(self, job: Job, *, alone: bool) -> Outcome:
         driver = self._driver
         events: list[Event] = []
-        self._info.update(now=self._clock.now(), events=events, request_id=job.request_id)
+        self._info.update(now=self._clock.now(), events=events, request_id=job.request_id, actor=job.actor)
         if not alone:
             driver.execute("SAVEPOINT o")
         outcome = Outcome(job)

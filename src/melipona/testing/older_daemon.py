@@ -2,8 +2,8 @@
 
     python -m melipona.testing.older_daemon --data DIR ...
 
-It knows no newer revision than 0001, makes its database at that one, and writes what that one has. (Where the clone has
-the released program in its history, the tests run that too.)
+It knows no newer revision than 0002, makes its database at that one, and writes what that one has: events without a
+person, and no people. (Where the clone has the released program in its history, the tests run that too.)
 """
 
 from __future__ import annotations
@@ -11,53 +11,54 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import bindparam, insert, null
 
 from melipona import daemon
-from melipona.ids import EpochId
-from melipona.store import check, events, migrate
-from melipona.store.engine import now
-from melipona.store.schema import epochs
-from melipona.views import hive
+from melipona.access.model import Person
+from melipona.api import app
+from melipona.principals import Role
+from melipona.store import events, migrate, seals
+from melipona.store.hot import Hot
+from melipona.store.schema import events as table
 
-REVISION = "0001"
-
-
-def _begin(c: Connection, *, host: str, pid: int, version: str) -> EpochId:
-    at = now(c)
-    c.execute(update(epochs).where(epochs.c.ended_at.is_(None), epochs.c.host == host).values(ended_at=at))
-    epoch = c.execute(insert(epochs).values(host=host, pid=pid, started_at=at).returning(epochs.c.id)).scalar_one()
-    events.record(c, "daemon.started", data={"epoch": epoch, "pid": pid, "version": version})
-    return EpochId(epoch)
+REVISION = "0002"
+NAMES = ("at", "kind", "agent", "subject", "principal", "request_id", "data")
 
 
-def _end(c: Connection, epoch: EpochId, *, why: str) -> None:
-    c.execute(update(epochs).where(epochs.c.id == epoch).values(ended_at=now(c)))
-    events.record(c, "daemon.stopping", data={"epoch": epoch, "why": why})
+class _Insert:
+    """An event without what the older schema has not."""
+
+    def __init__(self) -> None:
+        self._statement = Hot(insert(table).values({name: bindparam(f"p_{name}") for name in NAMES}))
+
+    def insert(self, c: Any, **values: Any) -> int:
+        """As `Hot.insert`."""
+        return self._statement.insert(c, **{f"p_{name}": values[f"p_{name}"] for name in NAMES})
 
 
-async def _no_check(self: check.Checks) -> None:
-    del self
-
-
-def _nothing_checked(c: Connection) -> None:
+def _owner(c: Any) -> Person:
     del c
+    return Person("", "owner", Role.ADMIN, True, 0, None)
 
 
 def pin() -> None:
-    """Take this process back to the first schema."""
+    """Take this process back to the previous schema."""
     upgrade: Any = migrate._upgrade  # pyright: ignore[reportPrivateUsage]
-    pinned: dict[str, Any] = {
-        "HEAD": REVISION,
-        "KNOWN": (REVISION,),
-        "_upgrade": lambda path: upgrade(path, REVISION),  # pyright: ignore[reportUnknownLambdaType]
-    }
-    for name, value in pinned.items():
-        setattr(migrate, name, value)
-    for name, function in (("begin_epoch", _begin), ("end_epoch", _end)):
-        setattr(daemon, name, function)
-    check.Checks.run = _no_check
-    hive.last_check = _nothing_checked
+    columns = (table.c.id, *(table.c[name] for name in NAMES), null(), null())
+    pinned: list[tuple[Any, str, Any]] = [
+        (migrate, "HEAD", REVISION),
+        (migrate, "KNOWN", ("0001", REVISION)),
+        (migrate, "_upgrade", lambda path: upgrade(path, REVISION)),  # pyright: ignore[reportUnknownLambdaType]
+        (events, "_insert", _Insert()),
+        (app, "owner", _owner),
+        (events, "_columns", columns),
+        (seals, "_columns", columns),
+    ]
+    for module, name, value in pinned:
+        setattr(module, name, value)
+    again: list[tuple[Any, str, Any]] = [(seals, "_next", Hot(seals.unsealed()))]
+    for module, name, value in again:
+        setattr(module, name, value)
 
 
 if __name__ == "__main__":

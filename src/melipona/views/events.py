@@ -24,6 +24,11 @@ class EventView(TypedDict):
     agent: str | None
     subject: str | None
     by: str
+    """Whose name it goes under: `operator`, `system` or an agent."""
+    person: str | None
+    """The person on whose request it happened."""
+    via: str | None
+    """How they came in: `socket`, `session <id>` or `token <id>`."""
     request_id: str | None
     data: dict[str, Any]
 
@@ -44,6 +49,8 @@ def event_view(event: Event) -> EventView:
         "agent": event.agent,
         "subject": event.subject,
         "by": event.principal,
+        "person": event.person,
+        "via": event.via,
         "request_id": event.request_id,
         "data": as_object(event.data),
     }
@@ -58,6 +65,8 @@ def event_json(event: Event) -> str:
         "agent": event.agent,
         "subject": event.subject,
         "by": event.principal,
+        "person": event.person,
+        "via": event.via,
         "request_id": event.request_id,
     }
     return json.dumps(head, separators=(",", ":"), ensure_ascii=False)[:-1] + f',"data":{event.data}}}'

@@ -31,6 +31,8 @@ def room_router(tag: str) -> APIRouter:
 
 PRINCIPAL = "melipona.principal"
 """Key of the request's scope under which the guard puts who asks; nothing in a request can change it."""
+VISITOR = "melipona.visitor"
+"""The same for who is at the other end of a request over TCP."""
 
 
 def _asker(request: Request) -> OperatorPrincipal:

@@ -503,7 +503,7 @@ export interface paths {
         put?: never;
         /**
          * Make Link
-         * @description Make a one-time login link: ten minutes, one use. Only over the unix socket.
+         * @description Make a one-time login link: ten minutes, one use. The owner's only over the unix socket.
          */
         post: operations["make_link_api_v1_login_links_post"];
         delete?: never;
@@ -526,6 +526,26 @@ export interface paths {
          * @description Revoke the session that asks.
          */
         post: operations["logout_api_v1_logout_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Me
+         * @description Who asks, and what they may.
+         */
+        get: operations["me_api_v1_me_get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -625,7 +645,7 @@ export interface paths {
         };
         /**
          * Sessions
-         * @description Sessions that go on.
+         * @description Sessions that go on: everybody's for an admin, else one's own.
          */
         get: operations["sessions_api_v1_sessions_get"];
         put?: never;
@@ -1260,10 +1280,14 @@ export interface components {
             id: number;
             /** Kind */
             kind: string;
+            /** Person */
+            person: string | null;
             /** Request Id */
             request_id: string | null;
             /** Subject */
             subject: string | null;
+            /** Via */
+            via: string | null;
         };
         /**
          * FileView
@@ -1322,6 +1346,16 @@ export interface components {
             name: string;
         };
         /**
+         * LinkView
+         * @description A one-time link; shown this once.
+         */
+        LinkView: {
+            /** Ends At */
+            ends_at: string;
+            /** Url */
+            url: string;
+        };
+        /**
          * MailCounts
          * @description Agents' mail by state, and what the operator has not read.
          */
@@ -1342,6 +1376,28 @@ export interface components {
         Marked: {
             /** Marked */
             marked: number;
+        };
+        /**
+         * Me
+         * @description Who asks.
+         */
+        Me: {
+            /** Login */
+            login: string | null;
+            /** May */
+            may: string[];
+            /** Method */
+            method: string;
+            /** Outside */
+            outside: boolean;
+            /** Owner */
+            owner: boolean;
+            /** Person */
+            person: string;
+            /** Role */
+            role: string;
+            /** Verified At */
+            verified_at: string | null;
         };
         /**
          * Messages
@@ -1448,6 +1504,23 @@ export interface components {
             turns_per_hour?: number | null;
         };
         /**
+         * NewLink
+         * @description For whom a link is, and from where it is good.
+         */
+        NewLink: {
+            /**
+             * Outside
+             * @description Good from elsewhere than the hive's own machine too.
+             * @default false
+             */
+            outside?: boolean;
+            /**
+             * Person
+             * @description A person's name; null is the hive's owner.
+             */
+            person?: string | null;
+        };
+        /**
          * NewMessage
          * @description A message to send.
          */
@@ -1540,6 +1613,44 @@ export interface components {
             repeated: boolean;
             /** Thread */
             thread: number | null;
+        };
+        /**
+         * Sessions
+         * @description Sessions that go on.
+         */
+        Sessions: {
+            /** Items */
+            items: components["schemas"]["SessionView"][];
+            /** Next */
+            next: null;
+        };
+        /**
+         * SessionView
+         * @description Somebody is logged in.
+         */
+        SessionView: {
+            /** Address */
+            address: string | null;
+            /** Created At */
+            created_at: string;
+            /** Current */
+            current: boolean;
+            /** Ends At */
+            ends_at: string;
+            /** Id */
+            id: string;
+            /** Method */
+            method: string;
+            /** Outside */
+            outside: boolean;
+            /** Person */
+            person: string;
+            /** Role */
+            role: string;
+            /** Seen At */
+            seen_at: string;
+            /** User Agent */
+            user_agent: string;
         };
         /**
          * SettingsView
@@ -2609,7 +2720,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewLink"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             201: {
@@ -2617,9 +2732,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": components["schemas"]["LinkView"];
                 };
             };
             /** @description A problem document. */
@@ -2648,6 +2761,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    me_api_v1_me_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
             };
             /** @description A problem document. */
             default: {
@@ -2842,9 +2984,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Sessions"];
                 };
             };
             /** @description A problem document. */

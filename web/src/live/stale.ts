@@ -17,6 +17,9 @@ export type Stale =
   | readonly ["events"]
   | readonly ["costs"]
   | readonly ["sessions"]
+  | readonly ["tokens"]
+  | readonly ["people"]
+  | readonly ["me"]
   | readonly ["health"]
   | readonly ["tombstones"];
 
@@ -83,6 +86,12 @@ export const staleAfter: { readonly [K in Kind]: Answer } = {
   "login.link_made": nothing,
   "session.opened": () => [["sessions"]],
   "session.revoked": () => [["sessions"]],
+  "token.made": () => [["tokens"]],
+  "token.revoked": () => [["tokens"]],
+  "person.added": () => [["people"]],
+  "person.role_changed": () => [["people"], ["sessions"], ["me"]],
+  "person.disabled": () => [["people"], ["sessions"], ["tokens"]],
+  "person.enabled": () => [["people"]],
   "tombstones.changed": () => [["tombstones"]],
   "disk.low": machine,
   "disk.full": machine,

@@ -192,7 +192,7 @@ function Line({
           <Foreign text={[event.subject ?? "", gist(event.data)].filter(Boolean).join("  ")} />
         </span>
         <span className="shrink-0 text-sm text-muted">
-          <Foreign text={event.by} />
+          <Foreign text={event.person === null ? event.by : `${event.by} (${event.person})`} />
         </span>
       </button>
       {open && (
