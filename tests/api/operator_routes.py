@@ -31,14 +31,17 @@ ROUTES = [
     ("GET", "/api/v1/messages/{message}/body"),
     ("GET", "/api/v1/openapi.json"),
     ("GET", "/api/v1/sessions"),
+    ("GET", "/api/v1/people"),
     ("GET", "/api/v1/settings"),
     ("GET", "/api/v1/state"),
     ("GET", "/api/v1/terminals/{terminal}/stream"),
+    ("GET", "/api/v1/tokens"),
     ("GET", "/api/v1/turns"),
     ("GET", "/api/v1/turns/{turn}"),
     ("GET", "/api/v1/turns/{turn}/stream"),
     ("GET", "/api/v1/why/{subject}"),
     ("PATCH", "/api/v1/agents/{name}"),
+    ("PATCH", "/api/v1/people/{name}"),
     ("POST", "/api/v1/agents"),
     ("POST", "/api/v1/agents/{name}/destroy"),
     ("POST", "/api/v1/agents/{name}/interrupt"),
@@ -57,12 +60,47 @@ ROUTES = [
     ("POST", "/api/v1/logout"),
     ("POST", "/api/v1/messages"),
     ("POST", "/api/v1/messages/{message}/retry"),
+    ("POST", "/api/v1/people"),
     ("POST", "/api/v1/stop"),
     ("POST", "/api/v1/terminals/{terminal}/input"),
     ("POST", "/api/v1/terminals/{terminal}/size"),
+    ("POST", "/api/v1/tokens"),
     ("DELETE", "/api/v1/sessions/{session}"),
     ("DELETE", "/api/v1/terminals/{terminal}"),
+    ("DELETE", "/api/v1/tokens/{token}"),
 ]
+
+OWN = {
+    ("GET", "/api/v1/sessions"),
+    ("GET", "/api/v1/tokens"),
+    ("DELETE", "/api/v1/sessions/{session}"),
+    ("DELETE", "/api/v1/tokens/{token}"),
+    ("POST", "/api/v1/logout"),
+    ("POST", "/api/v1/tokens"),
+}
+"""One's own logins: a viewer's too, never a token's."""
+ADMIN = {
+    ("GET", "/api/v1/people"),
+    ("PATCH", "/api/v1/people/{name}"),
+    ("POST", "/api/v1/backup"),
+    ("POST", "/api/v1/login-links"),
+    ("POST", "/api/v1/people"),
+    ("POST", "/api/v1/stop"),
+}
+SHOWS_SECRETS = {("GET", "/api/v1/terminals/{terminal}/stream")}
+"""What reads and is an operator's all the same."""
+
+
+def authority_of(method: str, route: str) -> str:
+    """What a route needs. Frozen: another answer is a decision, and this is where it is seen."""
+    if route in OPEN:
+        return "open"
+    if (method, route) in OWN:
+        return "own"
+    if (method, route) in ADMIN:
+        return "admin"
+    return "read" if method == "GET" and (method, route) not in SHOWS_SECRETS else "act"
+
 
 PAGES = {"/", "/agents/{name}", "/audit", "/costs", "/health", "/login", "/messages", "/settings", "/ui"}
 """Addresses of the one page, which holds no data."""
@@ -76,6 +114,7 @@ PARAMETERS = {
     "{subject}": "ana",
     "{terminal}": "old",
     "{session}": "0123456789abcdef",
+    "{token}": "0123456789ab",
 }
 
 

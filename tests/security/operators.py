@@ -95,7 +95,14 @@ class Browser:
                 self.cookies[name] = value
 
 
-PLACEHOLDERS = {"name": "ana", "message": "m1", "turn": "t1", "subject": "ana", "session": "0123456789abcdef"}
+PLACEHOLDERS = {
+    "name": "ana",
+    "message": "m1",
+    "turn": "t1",
+    "subject": "ana",
+    "session": "0123456789abcdef",
+    "token": "0123456789ab",
+}
 UNLISTED = [("GET", "/"), ("GET", "/login"), ("GET", "/assets/x"), ("GET", "/metrics"), ("GET", "/api/v1/openapi.json")]
 
 

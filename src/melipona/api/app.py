@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from fastapi import APIRouter, FastAPI
 
 from melipona.access.people import owner
+from melipona.access.people_routes import people_routes
 from melipona.access.routes import access_routes
 from melipona.access.service import Access
+from melipona.access.token_routes import token_routes
 from melipona.agents.routes import agent_routes
 from melipona.api.authority import Authorities
 from melipona.api.board import Board
@@ -99,4 +101,6 @@ def _rooms(services: Services, access: Access, board: Board) -> list[APIRouter]:
         terminal_routes(services.terminals),
         terminal_stream_routes(services.terminals, broadcaster),
         access_routes(access, services.url),
+        token_routes(access),
+        people_routes(access),
     ]

@@ -50,7 +50,14 @@ _READ = (
     "GET /turns/{turn}/stream",
     "GET /why/{subject}",
 )
-_OWN = ("GET /sessions", "DELETE /sessions/{session}", "POST /logout")
+_OWN = (
+    "GET /sessions",
+    "DELETE /sessions/{session}",
+    "GET /tokens",
+    "POST /tokens",
+    "DELETE /tokens/{token}",
+    "POST /logout",
+)
 _ACT = (
     "PATCH /agents/{name}",
     "POST /agents",
@@ -75,6 +82,9 @@ _ACT = (
 _ADMIN = (
     "POST /backup",  # everything, to a path on the daemon's host
     "POST /login-links",
+    "GET /people",
+    "POST /people",
+    "PATCH /people/{name}",
     "POST /stop",
 )
 AUTHORITIES: Mapping[Route, Authority] = {

@@ -636,6 +636,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everybody
+         * @description Everybody by name, the disabled ones too.
+         */
+        get: operations["everybody_api_v1_people_get"];
+        put?: never;
+        /**
+         * Add
+         * @description Let somebody in. They need a way in: `POST /login-links` with their name.
+         */
+        post: operations["add_api_v1_people_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change
+         * @description Give somebody another role, shut them out, or let them in again. It counts at once.
+         */
+        patch: operations["change_api_v1_people__name__patch"];
+        trace?: never;
+    };
     "/api/v1/sessions": {
         parameters: {
             query?: never;
@@ -812,6 +856,50 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every Token
+         * @description Tokens that are good: everybody's for an admin, else one's own.
+         */
+        get: operations["every_token_api_v1_tokens_get"];
+        put?: never;
+        /**
+         * Make
+         * @description Make a token of one's own. It is shown this once.
+         */
+        post: operations["make_api_v1_tokens_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End
+         * @description Revoke a token, by its id, or one's own by its name; its streams close within a second.
+         */
+        delete: operations["end_api_v1_tokens__token__delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1356,6 +1444,15 @@ export interface components {
             url: string;
         };
         /**
+         * MadeToken
+         * @description A token that was just made.
+         */
+        MadeToken: {
+            made: components["schemas"]["TokenView"];
+            /** Token */
+            token: string;
+        };
+        /**
          * MailCounts
          * @description Agents' mail by state, and what the operator has not read.
          */
@@ -1398,6 +1495,30 @@ export interface components {
             role: string;
             /** Verified At */
             verified_at: string | null;
+        };
+        /**
+         * Tokens
+         * @description Tokens that are good.
+         */
+        melipona__access__token_routes__Tokens: {
+            /** Items */
+            items: components["schemas"]["TokenView"][];
+            /** Next */
+            next: null;
+        };
+        /**
+         * Tokens
+         * @description Tokens of a turn's model calls as the upstream counted them; null when nothing was counted.
+         */
+        melipona__views__turns__Tokens: {
+            /** Cache Creation */
+            cache_creation: number | null;
+            /** Cache Read */
+            cache_read: number | null;
+            /** Input */
+            input: number | null;
+            /** Output */
+            output: number | null;
         };
         /**
          * Messages
@@ -1550,6 +1671,45 @@ export interface components {
             wake?: boolean;
         };
         /**
+         * NewPerson
+         * @description Somebody who may come in from now on.
+         */
+        NewPerson: {
+            /**
+             * Name
+             * @description 1 to 32 of a-z, 0-9, `.`, `_` and `-`, beginning with a letter.
+             */
+            name: string;
+            /** @default viewer */
+            role?: components["schemas"]["Role"];
+        };
+        /**
+         * NewToken
+         * @description A token to be made.
+         */
+        NewToken: {
+            /**
+             * Days
+             * @description How long it is good.
+             * @default 30
+             */
+            days?: number;
+            /**
+             * Name
+             * @description What it is for.
+             */
+            name: string;
+            /**
+             * Scopes
+             * @description At most what you may yourself.
+             * @default [
+             *       "act",
+             *       "read"
+             *     ]
+             */
+            scopes?: components["schemas"]["Scope"][];
+        };
+        /**
          * OperationView
          * @description Something in flight, and since when.
          */
@@ -1566,6 +1726,44 @@ export interface components {
             kind: string;
             /** Started At */
             started_at: string;
+        };
+        /**
+         * People
+         * @description Everybody.
+         */
+        People: {
+            /** Items */
+            items: components["schemas"]["PersonView"][];
+            /** Next */
+            next: null;
+        };
+        /**
+         * PersonChanges
+         * @description Changes of a person; what is absent stays.
+         */
+        PersonChanges: {
+            /**
+             * Disabled
+             * @description True ends their sessions, links and tokens at once.
+             */
+            disabled?: boolean | null;
+            role?: components["schemas"]["Role"] | null;
+        };
+        /**
+         * PersonView
+         * @description Somebody who may come in.
+         */
+        PersonView: {
+            /** Created At */
+            created_at: string;
+            /** Disabled At */
+            disabled_at: string | null;
+            /** Name */
+            name: string;
+            /** Owner */
+            owner: boolean;
+            /** Role */
+            role: string;
         };
         /**
          * Problem
@@ -1598,6 +1796,18 @@ export interface components {
              */
             ids?: number[] | null;
         };
+        /**
+         * Role
+         * @description What a person is in a hive.
+         * @enum {string}
+         */
+        Role: "viewer" | "operator" | "admin";
+        /**
+         * Scope
+         * @description What a token may, at most what its person may.
+         * @enum {string}
+         */
+        Scope: "read" | "act" | "approve";
         /**
          * SentView
          * @description What became of a message that was sent.
@@ -1756,18 +1966,26 @@ export interface components {
             token: string;
         };
         /**
-         * Tokens
-         * @description Tokens of a turn's model calls as the upstream counted them; null when nothing was counted.
+         * TokenView
+         * @description A token, without its secret.
          */
-        Tokens: {
-            /** Cache Creation */
-            cache_creation: number | null;
-            /** Cache Read */
-            cache_read: number | null;
-            /** Input */
-            input: number | null;
-            /** Output */
-            output: number | null;
+        TokenView: {
+            /** Created At */
+            created_at: string;
+            /** Ends At */
+            ends_at: string;
+            /** Id */
+            id: string;
+            /** Last Address */
+            last_address: string | null;
+            /** Last Used At */
+            last_used_at: string | null;
+            /** Name */
+            name: string;
+            /** Person */
+            person: string;
+            /** Scopes */
+            scopes: string[];
         };
         /**
          * Turns
@@ -1817,7 +2035,7 @@ export interface components {
             started_at: string;
             /** State */
             state: string;
-            tokens: components["schemas"]["Tokens"];
+            tokens: components["schemas"]["melipona__views__turns__Tokens"];
             /** Tool Calls */
             tool_calls: number | null;
             /** Tools */
@@ -2969,6 +3187,103 @@ export interface operations {
             };
         };
     };
+    everybody_api_v1_people_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["People"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_api_v1_people_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPerson"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonView"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_api_v1_people__name__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PersonChanges"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonView"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sessions_api_v1_sessions_get: {
         parameters: {
             query?: never;
@@ -3234,6 +3549,97 @@ export interface operations {
                 content: {
                     "text/event-stream": string;
                 };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    every_token_api_v1_tokens_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["melipona__access__token_routes__Tokens"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    make_api_v1_tokens_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewToken"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeToken"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_api_v1_tokens__token__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem document. */
             default: {
