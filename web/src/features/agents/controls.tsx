@@ -12,12 +12,14 @@ interface Props {
   trigger: ReactElement;
   /** Runs what needs no question. */
   run: (verb: Verb) => void;
+  /** Open it as soon as it is drawn. */
+  defaultOpen?: boolean;
   /** Leave the agent's page after it is gone. */
   leave?: boolean;
 }
 
 /** Everything one can do to an agent, and the questions before what cannot be taken back. */
-export function AgentMenu({ agent, trigger, run, leave }: Props): ReactNode {
+export function AgentMenu({ agent, trigger, run, defaultOpen, leave }: Props): ReactNode {
   const [asked, setAsked] = useState<Asked>(null);
   const navigate = useNavigate();
   const can = possible(agent);
@@ -60,7 +62,7 @@ export function AgentMenu({ agent, trigger, run, leave }: Props): ReactNode {
   };
   return (
     <>
-      <Menu trigger={trigger} items={items} />
+      <Menu trigger={trigger} items={items} defaultOpen={defaultOpen ?? false} />
       <Confirm
         open={asked === "restart"}
         onClose={() => setAsked(null)}
