@@ -1,14 +1,13 @@
 """A box: from its start until boxd answers, a program in a warm one, its end, its memory.
 
-Floors: two Pythons that do nothing, one for the launcher that stands between daemon and bwrap (D-7) and one in a bare
-bwrap for boxd; and `/bin/true` outside with a session and three pipes, forked by a Python as boxd forks it.
+Floors: a Python that does nothing in a bare bwrap, as boxd has to be started; and `/bin/true` outside with a session
+and three pipes, forked by a Python as boxd forks it.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from melipona.boxes.programs import find_bwrap
 from melipona.errors import BoxStartFailed
 from melipona.testing.linked_boxes import READY, LinkBench, LinkedBox
 
-PYTHON, EXEC = "launcher's and boxd's python", "fork, exec, pipes"
+PYTHON, EXEC = "python in a bare bwrap", "fork, exec, pipes"
 QUICK_ROUNDS = 2
 FIGURES = (
     Figure("start_p50", "ms", PYTHON),
@@ -93,9 +92,8 @@ def _since(began: float) -> float:
 
 
 def _python(count: int) -> Values:
-    nothing = ("-I", "-S", "-c", "pass")
-    argv = [str(find_bwrap(os.environ)), *BARE, INSIDE_PYTHON, *nothing]
-    taken = _each(count, lambda: taken_ms(sys.executable, *nothing) + taken_ms(*argv))
+    argv = [str(find_bwrap(os.environ)), *BARE, INSIDE_PYTHON, "-I", "-S", "-c", "pass"]
+    taken = _each(count, lambda: taken_ms(*argv))
     return {"start_p50": percentile(taken, 50), "start_p99": percentile(taken, 99)}
 
 

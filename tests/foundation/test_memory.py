@@ -49,6 +49,15 @@ async def test_garbage_of_a_busy_time_is_gone_when_the_hive_has_come_to_rest(sto
         task.cancel()
 
 
+async def test_a_store_that_shrinks_goes_on_as_before(store: Store) -> None:
+    """Pages go, rows do not; also while it is being read and written."""
+    for number in range(20):
+        writes = [store.write(lambda c: events.record(c, "agent.created", agent="ana")) for _ in range(10)]
+        reads = [store.read(events.last_number) for _ in range(4)]
+        await asyncio.gather(asyncio.to_thread(store.shrink), *writes, *reads)
+        assert await store.read(events.last_number) == 10 * (number + 1)
+
+
 def test_new_objects_are_looked_at_before_they_are_many() -> None:
     was = gc.get_threshold()
     try:

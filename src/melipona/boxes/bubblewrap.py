@@ -28,7 +28,8 @@ from melipona.boxes.driver import (
 )
 from melipona.boxes.folders import Owner
 from melipona.boxes.identity import KILL_SECONDS, Init, end_box, wait_gone
-from melipona.boxes.launch import Stage, check_owner, launch
+from melipona.boxes.launch import LAUNCHER, Stage, check_owner, launch
+from melipona.boxes.launch_server import LaunchServer
 from melipona.boxes.launcher import UID_TAKEN
 from melipona.boxes.limits import enforced
 from melipona.boxes.prepared import Prepared, command_line, prepare
@@ -81,6 +82,7 @@ class BubblewrapBoxDriver:
         self._inside = inside
         self._environ = dict(os.environ if environ is None else environ)
         self.cgroups = Cgroups(environ=self._environ)
+        self._launches = LaunchServer(LAUNCHER)
         self._prepared: Prepared | None = None
         self._stderr: dict[BoxId, int] = {}
         self._why: dict[BoxId, str] = {}
@@ -260,7 +262,15 @@ class BubblewrapBoxDriver:
         prefix = [] if stage.as_root else self.cgroups.scope(spec.limits, _leaf(self.hive, spec.id))
         env = {name: self._environ[name] for name in _SCOPE_VARIABLES if prefix and name in self._environ}
         await to_thread.run_sync(
-            lambda: launch(argv, stage, descriptors=starting.theirs, stderr=starting.stderr, prefix=prefix, env=env)
+            lambda: launch(
+                argv,
+                stage,
+                descriptors=starting.theirs,
+                stderr=starting.stderr,
+                prefix=prefix,
+                env=env,
+                server=self._launches,
+            )
         )
         starting.handed_over()
 

@@ -13,10 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from melipona.boxes.folders import Owner
+from melipona.boxes.launch_server import LaunchServer
 from melipona.boxes.launcher import STAGE
 from melipona.errors import BoxStartFailed
 from melipona.faults import fault_here
+
+log = structlog.get_logger("boxes")
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 _LAUNCH_SECONDS = 30
@@ -107,10 +112,12 @@ def launch(
     stdout: int = subprocess.DEVNULL,
     prefix: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    server: LaunchServer | None = None,
 ) -> None:
-    """Start `argv` (bwrap) through the launcher, which is gone when this returns. Blocks for some 20 ms.
+    """Start `argv` (bwrap) through the launcher, which is gone when this returns. Blocks for some 20 ms, or 2 ms where
+    a `server` starts it.
 
-    `prefix` goes before the launcher (a systemd scope); `env` is for it alone.
+    `prefix` goes before the launcher (a systemd scope); `env` is for it alone: both need a fresh one.
 
     Raises:
         BoxStartFailed: the launcher could not be started. Later failures show by the descriptors closing.
@@ -118,8 +125,18 @@ def launch(
     check_owner(stage.user)
     staged = [part for place in stage.places for part in place]
     plan = [*stage.ids, str(len(stage.places)), *staged, *argv]
-    command = [*prefix, sys.executable, "-I", "-S", str(LAUNCHER), *plan]
     fault_here("boxes.launch.before_start")
+    code = None if server is None or prefix or env else _served(server, plan, descriptors, stdout, stderr)
+    if code is None:
+        code = _afresh([*prefix, sys.executable, "-I", "-S", str(LAUNCHER), *plan], descriptors, stdout, stderr, env)
+    fault_here("boxes.launch.after_start")
+    if code:
+        raise BoxStartFailed(f"the launcher ended with {code}", code="launcher")
+
+
+def _afresh(
+    command: Sequence[str], descriptors: Sequence[int], stdout: int, stderr: int, env: Mapping[str, str] | None
+) -> int:
     try:
         started = subprocess.run(
             command,
@@ -136,6 +153,19 @@ def launch(
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BoxStartFailed(f"the launcher could not be started: {error}", code="launcher") from error
-    fault_here("boxes.launch.after_start")
-    if started.returncode:
-        raise BoxStartFailed(f"the launcher ended with {started.returncode}", code="launcher")
+    return started.returncode
+
+
+def _served(
+    server: LaunchServer, plan: Sequence[str], descriptors: Sequence[int], stdout: int, stderr: int
+) -> int | None:
+    """The exit code of a launcher that the server has started; without one (None) a fresh launcher does the same."""
+    quiet = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        held = {1: quiet if stdout == subprocess.DEVNULL else stdout, 2: stderr, **{fd: fd for fd in descriptors}}
+        return server.run(plan, held)
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("the launchers' server does not answer, boxes start without it", error=str(error))
+        return None
+    finally:
+        os.close(quiet)

@@ -1,5 +1,6 @@
-"""The launcher: a fresh process per box between the daemon and `bwrap` (D-7, D-11); a script on the standard library.
+"""The launcher: a process per box between the daemon and `bwrap` (D-7, D-11); a script on the standard library.
 
+    python3 -I -S launcher.py serve DESCRIPTOR
     python3 -I -S launcher.py UID GID COUNT [OWNER SOURCE TARGET]... BWRAP [ARGUMENT...]
     python3 -I -S launcher.py check OWNER UID FOLDER...
 
@@ -13,6 +14,11 @@ other process of the machine may have when it is the box's own. For root and ord
 session, a keyring session and an environment of its own and executes `bwrap`. It goes on as a child of its own, so
 that no box is ever the daemon's child.
 
+`serve` goes on as a child of its own, which starts launchers by forking itself: of one thread, with no environment, no
+open file but the socket DESCRIPTOR and nothing read or imported since (ADR 0015). Each message on the socket is one
+launcher: its descriptors, the numbers that they shall have there, and its arguments. The answer is its exit code. The
+server ends with the daemon, whose end of the socket is the only one.
+
 Whatever fails is one line on stderr and exit code 1; the status descriptor then closes without a word.
 """
 
@@ -21,6 +27,7 @@ Whatever fails is one line on stderr and exit code 1; the status descriptor then
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
 import stat
@@ -30,6 +37,9 @@ STAGE = "/run/melipona"
 
 UID_TAKEN = "has processes already"
 """What the launcher says of a uid that is not free."""
+
+MESSAGE_MOST, DESCRIPTORS_MOST = 128 << 10, 16
+"""Bytes of one message to the server, and its descriptors."""
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
@@ -47,6 +57,8 @@ _libc.syscall.restype = ctypes.c_long
 
 def main() -> None:
     """Prepare and execute."""
+    if sys.argv[1] == "serve":
+        return _serve(int(sys.argv[2]))
     if sys.argv[1] == "check":
         return _say_why_not(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
     uid, gid, count = sys.argv[1:4]
@@ -69,6 +81,56 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(1)
     return None
+
+
+def _serve(number: int) -> None:
+    """Be forked into launchers until the daemon is gone."""
+    import socket  # once in a daemon's life, not at the start of each box
+
+    if os.fork():
+        os._exit(0)
+    with socket.socket(fileno=number) as daemon:
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(daemon, MESSAGE_MOST, DESCRIPTORS_MOST)
+                if not data:
+                    os._exit(0)
+                child = os.fork()
+                if not child:
+                    _launch_from(data, descriptors)
+                for fd in descriptors:
+                    os.close(fd)
+                _, status = os.waitpid(child, 0)
+                daemon.send(b"%d" % os.waitstatus_to_exitcode(status))
+            except OSError:
+                os._exit(1)  # without its socket it is of no use, and a daemon that misses it starts boxes without it
+
+
+def _launch_from(data: bytes, descriptors: list[int]) -> None:
+    """In the child: hold what a fresh launcher would hold, then be one."""
+    try:
+        numbers, *plan = [os.fsdecode(part) for part in data.split(b"\0")]
+        wanted = [int(number) for number in numbers.split(",")]
+        _hold_only(dict(zip(wanted, descriptors, strict=True)))
+        os.setsid()
+        sys.argv[1:] = plan
+        main()
+    except BaseException as error:
+        sys.stderr.write(f"launcher: {error}\n")
+        sys.stderr.flush()
+    os._exit(1)
+
+
+def _hold_only(wanted: dict[int, int]) -> None:
+    """Have each descriptor under the number that it is wanted at, nothing to read on 0, and no other open."""
+    high = max(*wanted, *wanted.values()) + 1
+    moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD, high) for number, fd in wanted.items()}
+    moved[0] = fcntl.fcntl(os.open(os.devnull, os.O_RDONLY), fcntl.F_DUPFD, high)
+    for number, fd in moved.items():
+        os.dup2(fd, number)
+    kept = sorted(moved)
+    for below, above in zip(kept, [*kept[1:], 1 << 20], strict=True):
+        os.closerange(below + 1, above)
 
 
 def _say_why_not(owner: int, uid: int, folders: list[str]) -> None:

@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from melipona.boxes.argv import Descriptors, Sources, box_argv, host_facts
 from melipona.boxes.argv_rules import check_rule_1
+from melipona.boxes.compiled import with_compiled
 from melipona.boxes.driver import BoxSpec
 from melipona.boxes.launch import LIBRARIES, WHEEL, Stage
 from melipona.boxes.programs import BoxPython, find_bwrap, find_python
@@ -44,12 +45,14 @@ async def prepare(
     """
     bwrap, python = given
     bwrap = bwrap or await to_thread.run_sync(find_bwrap, environ)
+    python = python or await find_python()
+    opt = await with_compiled(await to_thread.run_sync(folder_tree, inside), python)
     return Prepared(
         bwrap=bwrap,
         program=await to_thread.run_sync(_executable, bwrap, trees),
-        python=python or await find_python(),
+        python=python,
         etc=await to_thread.run_sync(lambda: keep_tree(trees, "etc", etc_tree(etc))),
-        opt=await to_thread.run_sync(lambda: keep_tree(trees, "opt", folder_tree(inside))),
+        opt=await to_thread.run_sync(lambda: keep_tree(trees, "opt", opt)),
     )
 
 

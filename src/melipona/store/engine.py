@@ -190,6 +190,15 @@ class Store:
             found |= {"disk_free_bytes": room.free, "disk_floor_bytes": room.floor, "disk_full": self.space.full}
         return {name: float(value) for name, value in found.items()}
 
+    def shrink(self) -> None:
+        """Give back the pages that connections keep in memory; the kernel has them too. In any thread: SQLite lets one
+        use a connection after the other, where it was built to."""
+        if sqlite3.threadsafety != 3:
+            return
+        for driver in (self._writer.driver, *(driver_of(c) for c in tuple(self._reading))):
+            with suppress(sqlite3.Error):
+                driver.execute("PRAGMA shrink_memory")
+
     def oldest_read(self) -> float:
         """Seconds that the longest of the reads under way has taken."""
         at = self.clock.monotonic()

@@ -121,6 +121,11 @@ class Writer:
         """How many jobs wait."""
         return self._queue.qsize()
 
+    @property
+    def driver(self) -> sqlite3.Connection:
+        """The writing connection."""
+        return self._driver
+
     def end(self) -> None:
         """Finish what is queued, fold the WAL into the database and close the connection. Blocks."""
         self._queue.put(None)

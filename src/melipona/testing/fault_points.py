@@ -22,7 +22,7 @@ ROOT = Path(melipona.__file__).parent
 APART = ("testing", "cli", "demo", "boxes/inside", "store/migrations", "boxes/seccomp")
 """Not of the daemon: tests' own, the client, the demo, what runs in boxes, generated code."""
 ALONE = {
-    "boxes/launcher.py": "it is a process of its own between the daemon and bwrap, gone when the box runs",
+    "boxes/launcher.py": "processes of their own between the daemon and bwrap; one ends when its box runs",
     "client.py": "the client's side",
     "logs.py": "a line of the log changes nothing",
     "doctor.py": "looks, for a person who waits for it; what it starts goes through process.run",
@@ -33,6 +33,7 @@ ALONE = {
 SPARED = {
     "_sync_folder": "makes a name durable that its caller has given: the caller has the points",
     "_send": "end_box, which sends the signals, has the points",
+    "_afresh": "launch, which calls it, has the points",
     "_executable": "copies bwrap once; keep_tree has the points",
 }
 """Functions the same."""
