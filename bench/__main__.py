@@ -39,7 +39,6 @@ NAMES = (
     "syncs",
     "ring",
     "swarm",
-    "page",
 )
 """Every benchmark, in the order in which they run."""
 ROUNDS, QUICK_ROUNDS = 5, 3

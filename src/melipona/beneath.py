@@ -59,14 +59,7 @@ def read_open(fd: int, name: str, *, limit: int) -> bytes:
 @contextmanager
 def opened_regular(folder: Path, relative: str) -> Generator[int]:
     """A descriptor for reading the regular file at `relative` below `folder`; raises as `read_regular`."""
-    try:
-        root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise WorldFailed(f"{folder}: {error.strerror}") from error
-    try:
-        fd = _open_below(root, relative)
-    finally:
-        os.close(root)
+    fd = _opened(folder, relative, os.O_NONBLOCK | os.O_NOCTTY)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or _unlinked(fd):
@@ -74,6 +67,27 @@ def opened_regular(folder: Path, relative: str) -> Generator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+@contextmanager
+def opened_folder(folder: Path, relative: str) -> Generator[int]:
+    """A descriptor of the folder at `relative` below `folder`, `.` for itself; raises as `read_regular`."""
+    fd = _opened(folder, relative, os.O_DIRECTORY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _opened(folder: Path, relative: str, flags: int) -> int:
+    try:
+        root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise WorldFailed(f"{folder}: {error.strerror}") from error
+    try:
+        return _open_below(root, relative, flags)
+    finally:
+        os.close(root)
 
 
 def _unlinked(fd: int) -> bool:
@@ -85,10 +99,10 @@ def _unlinked(fd: int) -> bool:
     return Path(f"/proc/self/fd/{fd}").readlink().name.endswith(" (deleted)")
 
 
-def _open_below(root: int, relative: str) -> int:
+def _open_below(root: int, relative: str, more: int) -> int:
     if "\0" in relative:  # C would end the name there: what is checked would not be what is opened
         raise Invalid("there is a NUL in the path", remedy="name a file", code="bad_path")
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    flags = os.O_RDONLY | os.O_CLOEXEC | more
     how = (ctypes.c_uint64 * 3)(flags, 0, RESOLVE)
     path = relative.encode(errors="surrogateescape")
     for _ in range(_ATTEMPTS):

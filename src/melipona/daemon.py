@@ -71,6 +71,7 @@ from melipona.tool import Tool
 from melipona.turns import box_rows
 from melipona.turns.adopt import Adoption
 from melipona.turns.agent_facts import Limits, Process
+from melipona.turns.controls import Controls
 from melipona.turns.keeper import Keeper
 from melipona.turns.kept import KeptEngines
 from melipona.turns.loop import Turns, slot_cap
@@ -329,6 +330,7 @@ class Daemon:
             mail=self.mail,
             agents=self.agents,
             turns=self.turns,
+            controls=Controls(self.store, self.operations, lambda: self.engines),
             facts=Facts(cap=self.slots.cap, limits=self._limits, process=self._processes),
             files=self.files,
             terminals=self.terminals,

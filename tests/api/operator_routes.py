@@ -22,6 +22,7 @@ ROUTES = [
     ("GET", "/api/v1/events/page"),
     ("GET", "/api/v1/files"),
     ("GET", "/api/v1/files/download"),
+    ("GET", "/api/v1/folders"),
     ("GET", "/api/v1/health"),
     ("GET", "/api/v1/inbox"),
     ("GET", "/api/v1/inbox/unread"),
@@ -43,14 +44,17 @@ ROUTES = [
     ("PATCH", "/api/v1/agents/{name}"),
     ("PATCH", "/api/v1/people/{name}"),
     ("POST", "/api/v1/agents"),
+    ("POST", "/api/v1/agents/{name}/compact"),
     ("POST", "/api/v1/agents/{name}/destroy"),
     ("POST", "/api/v1/agents/{name}/interrupt"),
+    ("POST", "/api/v1/agents/{name}/new-session"),
     ("POST", "/api/v1/agents/{name}/pause"),
     ("POST", "/api/v1/agents/{name}/purge"),
     ("POST", "/api/v1/agents/{name}/restart"),
     ("POST", "/api/v1/agents/{name}/resume"),
     ("POST", "/api/v1/agents/{name}/start"),
     ("POST", "/api/v1/agents/{name}/stop"),
+    ("POST", "/api/v1/agents/{name}/take-back"),
     ("POST", "/api/v1/agents/{name}/terminals"),
     ("POST", "/api/v1/backup"),
     ("POST", "/api/v1/doctor"),
@@ -124,6 +128,8 @@ def path_of(route: str) -> str:
         return "/assets/mark.svg"
     if route.startswith("/api/v1/files"):
         return f"{route}?path=/shared/note.md"
+    if route == "/api/v1/folders":
+        return f"{route}?path=/shared"
     for name, value in PARAMETERS.items():
         route = route.replace(name, value)
     return route

@@ -39,6 +39,19 @@ def test_an_agent_is_made_listed_shown_changed_and_moved(hive: ServedHive, mel: 
     assert "ben" in mel("agent", "show", "ben").out
 
 
+def test_controls_of_a_conversation_are_asked_for_refused_and_taken_back(hive: ServedHive, mel: Mel) -> None:
+    """HN-4: `compact`, `new-session`, `take-back`; what cannot be done says why and exits as refused."""
+    refused = mel("agent", "compact", "ana")
+    assert (refused.code, "no conversation yet" in refused.err) == (4, True)
+    turn = hive.open_turn("ana")
+    asked = mel("agent", "compact", "ana", "--no-wait", "--json").json
+    assert asked["agent"]["pending"]["id"] == asked["operation"]
+    assert mel("agent", "new-session", "ana", "--no-wait").code == 4, "one thing at a time"
+    assert mel("agent", "take-back", "ana").out == "ana: taken back\n"
+    assert mel("agent", "show", "ana", "--json").json["pending"] is None
+    hive.end_turn(turn)
+
+
 def test_a_message_is_sent_and_its_answer_read(hive: ServedHive, mel: Mel) -> None:
     """The story's middle: send, inbox --wait; --json reads without marking."""
     sent = mel("send", "ana", "please", "look", "--json").json

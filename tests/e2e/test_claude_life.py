@@ -146,3 +146,38 @@ def test_an_interrupt_ends_a_waiting_receive(tmp_path: Path) -> None:
         assert hive.ended(2)["result"] == "ok"
         assert hive.engine() == engine
         assert hive.message(message)["state"] == "handled"
+
+
+def test_the_real_engine_compacts_its_conversation_when_it_is_asked_to(tmp_path: Path) -> None:
+    """HN-4, HN-7: also after its process has ended; a conversation that is too short is told as not compacted."""
+    with running_claude_hive(tmp_path, engine_idle=1.5) as hive:
+        hive.claude()
+        for number, text in enumerate(("one", "two"), 1):
+            hive.send("ana", script({"text": text}))
+            hive.ended(number)
+        ends(hive.engine())(30)
+        operation = hive.client.post("/agents/ana/compact")["operation"]
+        over = hive.wait_for("operation.ended", lambda event: event["data"]["id"] == operation)
+        assert over["data"]["state"] == "done"
+        turn = hive.client.get("/agents/ana/turns")["items"][0]
+        assert (turn["result"], turn["cause"]["kind"]) == ("ok", "compact")
+        assert len(hive.log_of(turn["id"], "compaction")) == 1
+        assert turn["cost_usd"] is not None, "what it cost is counted at the gate"
+        hive.send("ana", script({"text": "three"}))
+        hive.ended(4)
+        assert session(hive, 4) == session(hive, 1)
+
+
+def test_the_real_engine_begins_a_new_session_when_it_is_asked_to(tmp_path: Path) -> None:
+    """HN-4: another process, another session, and the model hears nothing of the old one."""
+    with running_claude_hive(tmp_path) as hive:
+        hive.claude()
+        hive.send("ana", script({"text": "the-old-words"}))
+        hive.ended(1)
+        old = hive.engine()
+        hive.client.post("/agents/ana/new-session")
+        ends(old)(30)
+        hive.send("ana", script({"text": "two"}))
+        hive.ended(2)
+        assert session(hive, 1) != session(hive, 2)
+        assert "the-old-words" not in str(hive.asked[-1])

@@ -18,7 +18,7 @@ from melipona.ids import AgentId
 from melipona.mail.acts import park_all_of
 from melipona.mail.service import Mail
 from melipona.operations import store as operation_rows
-from melipona.operations.model import Operation
+from melipona.operations.model import YIELDING, Operation
 from melipona.operations.service import Operations
 from melipona.principals import Principal
 from melipona.store import events
@@ -100,6 +100,7 @@ class Lifecycle:
         Raises:
             Conflict: another operation on it is in flight.
         """
+        take_back(c, agent.id, "it was purged")
         self._operations.begin(c, "purging", agent.id, by)
         forgotten = {"session": None, "playbook": None, "has_run": 0}
         rows.change(c, agent.id, wish=Wish.PURGED.value, entered_at=now(c), **FRESH, **SILENT, **forgotten)
@@ -118,6 +119,7 @@ class Lifecycle:
 
     def _end_box(self, c: Connection, kind: str, agent: Agent, by: Principal) -> None:
         """Have the box ended, unless an operation in flight ends it anyway."""
+        take_back(c, agent.id, f"{kind} was asked by {by.name}")
         if operation_rows.of_agent(c, agent.id) is None:
             self._operations.begin(c, kind, agent.id, by)
 
@@ -130,6 +132,15 @@ def record_tombstones(c: Connection, by: Principal) -> None:
     """Publish the full list of tombstones (TB-4)."""
     names = [agent.name for agent in rows.tombstones(c)]
     events.record(c, "tombstones.changed", by=by.name, data={"names": names})
+
+
+def take_back(c: Connection, agent: AgentId, why: str) -> Operation | None:
+    """End what waits for the agent's turn to end (`YIELDING`) as failed: nobody does it any more. What it was."""
+    found = operation_rows.of_agent(c, agent)
+    if found is None or found.kind not in YIELDING:
+        return None
+    operation_rows.finish(c, found.id, error=f"taken back: {why}")
+    return found
 
 
 def count_crash(c: Connection, identifier: AgentId) -> int:

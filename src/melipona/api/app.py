@@ -28,6 +28,7 @@ from melipona.api.services import Services
 from melipona.api.sites import Sites
 from melipona.api.terminal_stream import terminal_stream_routes
 from melipona.api.turn_stream import turn_stream_routes
+from melipona.files.listing_routes import listing_routes
 from melipona.files.routes import file_routes
 from melipona.mail.routes import mail_routes
 from melipona.terminals.routes import terminal_routes
@@ -95,9 +96,10 @@ def _rooms(services: Services, access: Access, board: Board) -> list[APIRouter]:
         hive_routes(services, broadcaster, roster, board),
         agent_routes(services.agents, roster, services.check_playbook),
         mail_routes(services.mail),
-        turn_routes(services.store, services.turns),
+        turn_routes(services.store, services.turns, services.controls),
         turn_stream_routes(services, broadcaster),
         file_routes(services.files),
+        listing_routes(services.files.folders),
         terminal_routes(services.terminals),
         terminal_stream_routes(services.terminals, broadcaster),
         access_routes(access, services.url),

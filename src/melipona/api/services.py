@@ -18,6 +18,7 @@ from melipona.settings import Settings
 from melipona.store.engine import Store
 from melipona.terminals.routes import TerminalService
 from melipona.turns.agent_facts import Limits, Process
+from melipona.turns.controls import Controls
 from melipona.views.agents import LimitView
 
 Json = dict[str, Any]
@@ -61,6 +62,7 @@ class Services:
     mail: Mail
     agents: Agents
     turns: Turns
+    controls: Controls
     facts: Facts
     files: Files
     terminals: TerminalService

@@ -140,6 +140,62 @@ for _name, _text in {
     _verb(_name, _text)
 
 
+def _control(verb: str, text: str, done: str) -> None:
+    @agent.command(verb, help=text)
+    @click.argument("name", shell_complete=complete_agents)
+    @click.option("--no-wait", is_flag=True, help="Do not wait until it is so.")
+    @pass_env
+    def run(env: Env, name: str, no_wait: bool) -> None:
+        asked = env.client.post(f"/agents/{segment(name)}/{verb}")
+        found = _look(env, name) if no_wait else _without_pending(env, name, asked["operation"], verb)
+        error = None if no_wait else _error_of(env, name, asked["operation"])
+        if error is not None:
+            raise ClientError(f"{name}: {error}", f"`mel why {name}` says how it stands", code="control_failed")
+        if env.json:
+            env.out.json(asked | {"agent": found})
+        else:
+            env.out.line(f"{name}: {done if not no_wait else (found or {}).get('detail') or done}")
+
+    del run
+
+
+_control("compact", "Have its engine compact the conversation, between two turns.", "its conversation is compacted")
+_control(
+    "new-session",
+    "Have its next turn begin a new conversation. Files, notes and mail stay.",
+    "its next turn begins a new conversation",
+)
+
+
+@agent.command("take-back")
+@NAME
+@pass_env
+def take_back(env: Env, name: str) -> None:
+    """Take back a compaction or a new session that waits for its turn to end."""
+    answer = env.client.post(f"/agents/{segment(name)}/take-back")
+    env.out.json(answer) if env.json else env.out.line(f"{name}: taken back")
+
+
+def _without_pending(env: Env, name: str, operation: str, verb: str) -> Json | None:
+    """The agent once the operation is over; a turn that runs ends first, however long that takes."""
+    begun = told = time.monotonic()
+    while True:
+        found = _look(env, name)
+        if found is None or found["pending"] is None or found["pending"]["id"] != operation:
+            return found
+        elapsed = time.monotonic() - begun
+        if time.monotonic() - told > 1.0 and not env.json:
+            told = time.monotonic()
+            env.out.note(f"{verb} {name}: {elapsed:.0f} s, {found['detail'] or found['state']}")
+        time.sleep(0.05 if elapsed < 1 else 0.3)
+
+
+def _error_of(env: Env, name: str, operation: str) -> str | None:
+    """Why the operation failed, None when it did not."""
+    ended = env.client.get("/events/page", agent=name, kind="operation.ended")["items"]
+    return next((event["data"]["error"] for event in ended if event["data"]["id"] == operation), None)
+
+
 def _move(env: Env, name: str, verb: str, *, wait: bool = True) -> None:
     env.client.post(f"/agents/{segment(name)}/{verb}")
     after = _settled(env, name, verb) if wait else _look(env, name)

@@ -55,6 +55,11 @@ class Files:
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
 
+    @property
+    def folders(self) -> Folders:
+        """The hive's folders."""
+        return self._folders
+
     def resolve(self, path: str) -> Reference:
         """Where a path leads. Pure: nothing is looked at on the disk.
 

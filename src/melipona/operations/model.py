@@ -18,7 +18,10 @@ class OperationState(StrEnum):
     LOST = "lost"
 
 
-RESUMABLE = frozenset({"stopping", "restarting", "destroying", "purging"})
+COMPACTING, RENEWING = "compacting", "renewing"
+YIELDING = frozenset({COMPACTING, RENEWING})
+"""Kinds that wait for the end of a turn that runs, and that are taken back when the agent's box is to end."""
+RESUMABLE = frozenset({"stopping", "restarting", "destroying", "purging"}) | YIELDING
 """Kinds whose wish is a row: a new daemon takes them over and goes on. Others end as `lost`."""
 
 

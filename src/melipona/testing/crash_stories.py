@@ -276,6 +276,27 @@ def interrupted(rig: Rig) -> None:
     rig.expect("answers", rig.answers(), ["went on with long"])
 
 
+def conversation(rig: Rig) -> None:
+    """A compaction waits for the turn that runs; a new session ends the engine and begins another conversation."""
+    rig.begin()
+    rig.create("ana", playbook=SLOW)
+    message = rig.send("ana", "long")
+    rig.until("SELECT 1 FROM turns WHERE state = 'running' AND prompt_seq IS NOT NULL")
+    while not rig.rows("SELECT 1 FROM operations WHERE kind = 'compacting'"):
+        rig.verb("compact", "ana")
+    (rig.work("ana") / "go").touch()
+    rig.handled(message)
+    rig.quiet()
+    while not rig.rows("SELECT 1 FROM operations WHERE kind = 'renewing'"):
+        rig.verb("new-session", "ana")
+    rig.quiet()
+    rig.handled(rig.send("ana", "more"))
+    rig.quiet()
+    rig.expect("the answers", rig.answers(), ["went on with long", "went on with more"])
+    asked = rig.rows("SELECT DISTINCT kind, state FROM operations WHERE kind IN ('compacting', 'renewing')")
+    rig.expect("what was asked for is done", sorted(asked), [("compacting", "done"), ("renewing", "done")])
+
+
 def too_long(rig: Rig) -> None:
     """A turn that passes its limit of time is interrupted, its mail fails; what is parked is retried."""
     rig.begin()
@@ -556,6 +577,7 @@ STORIES = {
         Story("destroyed", destroyed),
         Story("purged", purged),
         Story("interrupted", interrupted),
+        Story("conversation", conversation),
         Story("too_long", too_long, config="[turns]\ntotal = 1.5\n"),
         Story("adopted", adopted),
         Story("box_gone", box_gone),

@@ -153,8 +153,10 @@ class HiveProcess:
         return str(self._rows("SELECT value FROM meta WHERE key = 'store_id'")[0][0])
 
     def _causeless(self) -> list[int]:
-        """Turns of the whole history that do not name the mail that woke them: no model call without a cause."""
-        return [turn for turn, cause in self._rows("SELECT id, cause FROM turns") if not json.loads(cause)["messages"]]
+        """Turns of the whole history that name neither mail that woke them nor a person's operation: no model call
+        without a cause."""
+        causes = [(turn, json.loads(cause)) for turn, cause in self._rows("SELECT id, cause FROM turns")]
+        return [turn for turn, cause in causes if not cause["messages"] and not cause.get("operation")]
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(f"file:{self.data / 'mel.db'}?mode=ro", uri=True)) as c:

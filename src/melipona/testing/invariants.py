@@ -94,6 +94,11 @@ class Expect:
     """What the provider's own figures of all calls add up to, where every call ended with them."""
 
 
+def _has_cause(cause: dict[str, Any]) -> bool:
+    """Mail woke the turn, or a person asked for it by an operation."""
+    return bool(cause.get("messages")) or (cause.get("kind") == "compact" and bool(cause.get("operation")))
+
+
 def check(
     data: Path, promises: Iterable[Promise] = (), *, expect: Expect | None = None, secrets: Collection[str] = ()
 ) -> list[Finding]:
@@ -270,7 +275,7 @@ class _Checker:
         if kind == "turn.started":
             if state is not None:
                 yield Finding("I-6", f"t{turn}", f"event {number} starts it a second time")
-            if not data["cause"].get("messages"):
+            if not _has_cause(data["cause"]):
                 yield Finding("I-6", f"t{turn}", "it began without a cause")
             self.turns[turn] = ("running", None)
         elif state is None:
@@ -399,7 +404,7 @@ class _Checker:
                     yield Finding("I-6", f"t{row['id']}", "no event tells of it")
             elif folded != stored:
                 yield Finding("I-6", f"t{row['id']}", f"its events say {folded}, its row {stored}")
-            if not json.loads(row["cause"]).get("messages"):
+            if not _has_cause(json.loads(row["cause"])):
                 yield Finding("I-6", f"t{row['id']}", "nothing woke it")
         for row in self.c.execute(
             "SELECT agent, count(*) FROM turns WHERE state <> 'ended' GROUP BY agent_id HAVING count(*) > 1"

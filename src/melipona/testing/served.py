@@ -26,6 +26,7 @@ from melipona.api.services import Facts, Services
 from melipona.boxes.folders import Folders, box_owner
 from melipona.client import Client
 from melipona.clock import Clock, Micros, SystemClock
+from melipona.engines.playbook import PlaybookEngineDriver
 from melipona.errors import BoxStartFailed, Conflict, NotFound
 from melipona.files.references import Files
 from melipona.ids import AgentId, AgentName, EpochId, ProgramId, TurnId
@@ -39,6 +40,7 @@ from melipona.store.engine import Store, now
 from melipona.store.schema import epochs, turns
 from melipona.terminals.service import Terminal
 from melipona.turns.agent_facts import Limits
+from melipona.turns.controls import Controls
 from melipona.turns.log import log_path
 from melipona.views.agents import agent_id
 
@@ -230,6 +232,7 @@ async def _make(
         mail=mail,
         agents=Agents(store, mail, settings, operations=operations),
         turns=fake,
+        controls=Controls(store, operations, lambda: {"playbook": PlaybookEngineDriver()}),
         facts=Facts(4, lambda: Limits(DAY, Micros(clock.now() + DAY_MICROS)), dict),
         files=files,
         terminals=FakeTerminals(),

@@ -69,6 +69,8 @@ class OpenTurn:
     wake_at: Micros | None
     senders: tuple[str, ...]
     interrupt_by: str | None
+    compacts: bool = False
+    """A person asked for it, to have the conversation compacted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +243,9 @@ def _boxes(c: Connection, only: Sequence[str] | None) -> dict[str, str]:
 
 def _turns(c: Connection, only: Sequence[str] | None) -> dict[str, OpenTurn]:
     t = turns.c
-    query = select(t.agent_id, t.id, t.state, t.started_at, t.entered_at, t.wake_at, t.cause, t.interrupt_by).where(
-        t.state != literal_column("'ended'")
-    )
+    query = select(
+        t.agent_id, t.id, t.state, t.started_at, t.entered_at, t.wake_at, t.cause, t.interrupt_by, t.wake_source
+    ).where(t.state != literal_column("'ended'"))
     return {
         row.agent_id: OpenTurn(
             row.id,
@@ -253,6 +255,7 @@ def _turns(c: Connection, only: Sequence[str] | None) -> dict[str, OpenTurn]:
             row.wake_at,
             senders_of(row.cause),
             row.interrupt_by,
+            row.wake_source == "compact",
         )
         for row in _rows(c, query, t.agent_id, only)
     }

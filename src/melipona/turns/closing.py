@@ -73,7 +73,7 @@ class Closing:
         return Ending("failed", "budget_spent", blocked.detail, trouble="budget_spent", pause=pause)
 
     def _trouble(self, c: Connection, ending: Ending) -> None:
-        if ending.hold:
+        if ending.hold and not self.turn.compacts:  # it had no mail that could wait for the operator
             agent_rows.hold(c, self.agent.id)
         if ending.trouble is None:
             return

@@ -27,9 +27,9 @@ from melipona.ids import AgentId, AgentName, TurnId
 from melipona.mail.model import Message
 from melipona.principals import Principal
 from melipona.store.engine import Event
-from melipona.turns import box_rows, program_rows
+from melipona.turns import box_rows, control_rows, program_rows
 from melipona.turns import store as rows
-from melipona.turns.model import STOPPED, Cause, Ending, OpenTurn
+from melipona.turns.model import COMPACT, STOPPED, Cause, Ending, OpenTurn
 from melipona.turns.parts import RunnerParts
 from melipona.turns.runner import TurnRunner
 from melipona.turns.slots import Slots
@@ -48,7 +48,7 @@ WAKES = (
     "message.given_back",
     "message.retried",
     "agent.",
-    "operation.ended",
+    "operation.",
     "turn.ended",
     "turn.waiting",
     "box.gone",
@@ -64,9 +64,11 @@ def slot_cap(configured: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What one look at the rows gave: turns that it opened, what has idled too long, and when to look again."""
+    """What one look at the rows gave: turns that it opened, engines whose session was ended, what has idled too long,
+    and when to look again."""
 
     admitted: Sequence[Admitted]
+    replaced: Sequence[control_rows.Replaced]
     engines: Sequence[program_rows.Program]
     boxes: Sequence[box_rows.BoxRow]
     next_wake: Micros | None
@@ -246,11 +248,33 @@ class Turns:
         return self._slots.cap - rows.running(c) - self._slots.wanted_back
 
     def _admit(self, c: Connection) -> Looked:
-        """Open turns for the longest waiting agents, as many as there are free slots."""
+        """Open turns for the longest waiting agents, as many as there are free slots; what persons ask of an agent
+        between its turns comes before its mail."""
+        replaced = control_rows.renew_due(c, self._untouched)
         free = self._free(c)
-        admitted = self._open_due(c, free) if free > 0 else []
+        admitted = self._open_compactions(c, free) if free > 0 else []
+        if free > len(admitted):
+            admitted += self._open_due(c, free - len(admitted))
         engines, boxes = box_rows.due_idle(c, self._host)
-        return Looked(admitted, engines, boxes, rows.next_wake(c))
+        return Looked(admitted, replaced, engines, boxes, rows.next_wake(c))
+
+    def _untouched(self, agent: AgentId) -> bool:
+        """Whether no turn of the agent is being ended and its box is not being started or taken over."""
+        return agent not in self._runners and not self._p.stations.lock(agent).locked()
+
+    def _open_compactions(self, c: Connection, free: int) -> list[Admitted]:
+        admitted: list[Admitted] = []
+        for asked in control_rows.due_compactions(c, free):
+            agent = agent_rows.by_id(c, asked.agent_id)
+            if agent is None or agent.id in self._runners or not self._may_run(c, agent):
+                continue
+            who = rows.DueAgent(agent.id, agent.name, asked.since)
+            turn = rows.open_turn(c, who, epoch=self._p.epoch, host=self._host, for_mail=False)
+            rows.set_cause(c, turn, agent.name, Cause(COMPACT, [], [], asked.by, asked.operation))
+            opened = rows.open_turn_of(c, agent.id)
+            assert opened is not None
+            admitted.append(Admitted(opened, agent, ()))
+        return admitted
 
     def _open_due(self, c: Connection, free: int) -> list[Admitted]:
         admitted: list[Admitted] = []
@@ -264,13 +288,18 @@ class Turns:
                 admitted.append(one)
         return admitted
 
-    def _open(self, c: Connection, agent: Agent, due: rows.DueAgent) -> Admitted | None:
+    def _may_run(self, c: Connection, agent: Agent) -> bool:
+        """Whether there are a key and money for a turn of the agent; if not, that is its trouble now."""
         if self._p.engines[agent.engine].needs_model_key and not self._p.has_key:
             agent_rows.set_trouble(c, agent.id, NO_KEY, "there is no key for the model API")
-            return None
+            return False
         blocked = self._budgets.may_run(c, agent.id)
         if blocked is not None:
             agent_rows.set_trouble(c, agent.id, blocked.reason, blocked.detail, until=blocked.until)
+        return blocked is None
+
+    def _open(self, c: Connection, agent: Agent, due: rows.DueAgent) -> Admitted | None:
+        if not self._may_run(c, agent):
             return None
         turn = rows.open_turn(c, due, epoch=self._p.epoch, host=self._host)
         mail = self._p.mail.lease(c, agent.id, turn, 1)
@@ -285,6 +314,8 @@ class Turns:
 
     async def _stop_idle(self, looked: Looked) -> None:
         """Stop engines, then boxes, whose idle time is over (D-25: that changes no wish)."""
+        for old in looked.replaced:
+            await self._end_replaced(old)
         for program in looked.engines:
             station = self._p.stations.get(program.agent_id)
             try:
@@ -300,6 +331,19 @@ class Turns:
                 await self._p.store.write_when_possible(box_rows.set_box_wake, box.id, self._again())
             elif box.agent_id not in self._runners:
                 await self._stop_box(station)
+
+    async def _end_replaced(self, old: control_rows.Replaced) -> None:
+        """End the engine whose session a person has ended. A daemon that dies before this finds a program that no row
+        names, and ends it."""
+        station = self._p.stations.get(old.agent_id)
+        if station is None:
+            return
+        try:
+            await fault("turns.renewal.before_end")
+            await self._p.stations.end_engine(station, old.program)
+            await fault("turns.renewal.after_end")
+        except (BoxError, NotFound) as error:
+            log.warning("an engine of an ended session could not be stopped", agent=old.agent_id, error=error.message)
 
     async def _stop_box(self, station: Station) -> None:
         """Stop a box, unless its agent has been given a turn. One that begins meanwhile waits, for a new box."""

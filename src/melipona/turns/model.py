@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Literal
@@ -56,14 +56,22 @@ TurnResult = Literal["ok", "failed", "too_long", "interrupted", "lost", "rate_li
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What woke a turn; every turn has one. `text` is shown to people."""
+    """What woke a turn; every turn has one: mail, or a person who wants the conversation compacted (`by`)."""
 
-    kind: Literal["mail", "kick", "broadcast"]
+    kind: Literal["mail", "kick", "broadcast", "compact"]
     messages: Sequence[int]
     senders: Sequence[str]
+    by: str | None = None
+    operation: str | None = None
+    """The operation that ends with the turn."""
 
     def as_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "messages": list(self.messages), "from": list(self.senders)}
+        asked = {} if self.by is None else {"by": self.by, "operation": self.operation}
+        return {"kind": self.kind, "messages": list(self.messages), "from": list(self.senders)} | asked
+
+
+COMPACT = "compact"
+"""The cause of a turn that holds no mail and only compacts the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,13 @@ class OpenTurn:
     started_at: int
     log_path: str | None
     box: str | None = None
+    woken: str = "mail"
+    """The kind of its cause."""
+
+    @property
+    def compacts(self) -> bool:
+        """A person asked for it, to have the conversation compacted; it has no mail."""
+        return self.woken == COMPACT
 
 
 @dataclass(slots=True)
@@ -202,6 +217,13 @@ def ending_of_exit(code: int, stderr: str) -> Ending:
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     last = stderr.strip().splitlines()[-1:] or [""]
     return Ending("failed", "engine_ended", f"the engine ended with {how} {last[0]}".strip(), failed=True)
+
+
+def ending_of_compaction(result: Result, progress: Progress, settings: TurnSettings) -> Ending:
+    """How a turn ends that a person wanted for compacting: well only when something was compacted."""
+    if result.outcome == "ok" and not progress.compactions:
+        return Ending("failed", "not_compacted", result.text or "the engine compacted nothing")
+    return replace(ending_of(result, progress, settings), hold=False, failed=False)
 
 
 BOX_FROZEN = Ending("lost", "box_frozen", "the box did not answer", failed=True, trouble="box_failed")

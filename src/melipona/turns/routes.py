@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from fastapi import APIRouter
+from typing_extensions import TypedDict
 
 from melipona.ids import AgentName, agent_name
 from melipona.principals import Principal
@@ -22,7 +23,30 @@ class Interrupts(Protocol):
         ...
 
 
-def turn_routes(store: Store, turns: Interrupts) -> APIRouter:
+class Controls(Protocol):
+    """What people ask of an agent's conversation."""
+
+    async def compact(self, by: Principal, name: AgentName) -> object:
+        """Compact it."""
+        ...
+
+    async def new_session(self, by: Principal, name: AgentName) -> object:
+        """Begin another."""
+        ...
+
+    async def take_back(self, by: Principal, name: AgentName) -> object:
+        """Neither, after all."""
+        ...
+
+
+class AskedFor(TypedDict):
+    """An operation that was asked for; the agent's `pending` shows it until it is over."""
+
+    name: str
+    operation: str
+
+
+def turn_routes(store: Store, turns: Interrupts, controls: Controls) -> APIRouter:
     """The routes of this room."""
     router = room_router("turns")
 
@@ -48,5 +72,20 @@ def turn_routes(store: Store, turns: Interrupts) -> APIRouter:
         await turns.interrupt(by, agent_name(name))
         return {"name": name}
 
-    del every_turn, turn, turns_of_agent, interrupt
+    @router.post("/agents/{name}/compact", status_code=202, response_model=AskedFor)
+    async def compact(name: str, by: Asker) -> Any:
+        """Compact the agent's conversation: at once when it is idle, else when its turn ends, before more mail."""
+        return {"name": name, "operation": await controls.compact(by, agent_name(name))}
+
+    @router.post("/agents/{name}/new-session", status_code=202, response_model=AskedFor)
+    async def new_session(name: str, by: Asker) -> Any:
+        """Have the agent's next turn begin a new conversation. Its files, notes and mail stay."""
+        return {"name": name, "operation": await controls.new_session(by, agent_name(name))}
+
+    @router.post("/agents/{name}/take-back", status_code=202, response_model=AskedFor)
+    async def take_back(name: str, by: Asker) -> Any:
+        """Take back a compaction or a new session that waits for the agent's turn to end."""
+        return {"name": name, "operation": await controls.take_back(by, agent_name(name))}
+
+    del every_turn, turn, turns_of_agent, interrupt, compact, new_session, take_back
     return router

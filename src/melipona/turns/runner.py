@@ -27,6 +27,7 @@ from melipona.turns.lines import LineTooLong, TooMuchOutput
 from melipona.turns.listener import Ended, TurnListener
 from melipona.turns.log import log_path
 from melipona.turns.model import (
+    COMPACT,
     ENGINE_GONE,
     OUTPUT_LIMIT,
     STOPPED,
@@ -35,6 +36,7 @@ from melipona.turns.model import (
     OpenTurn,
     Progress,
     ending_of,
+    ending_of_compaction,
     ending_of_exit,
     next_step,
     timed_out,
@@ -212,6 +214,7 @@ class TurnRunner:
                 await seat.ended()
                 return self._planned or ending_of_exit(result.code, result.stderr)
             can_compact = seat.driver.compact_line() is not None
+            can_compact = can_compact and not self.turn.compacts
             match NextStep.END if self._planned else next_step(result, self._compacted, can_compact=can_compact):
                 case NextStep.COMPACT:
                     await self._continue(seat, seat.driver.compact_line() or "", compacted=1)
@@ -227,16 +230,20 @@ class TurnRunner:
                         return self._planned
                     if self.adopted and self._planned is None and result.outcome == "interrupted":
                         return self._limit_before()
-                    return ending_of(result, listener.progress, self.p.settings.turns)
+                    ended = ending_of_compaction if self.turn.compacts else ending_of
+                    return ended(result, listener.progress, self.p.settings.turns)
 
     async def _put_prompt(self, seat: EngineSeat, listener: TurnListener) -> None:
         await self.p.store.write_when_possible(self._store_prompt, seat)
         self._note_prompt(listener)
 
     def _note_prompt(self, listener: TurnListener) -> None:
-        listener.log.note(listener.offset, "prompt", messages=[message.id for message in self.mail])
+        kind = COMPACT if self.turn.compacts else "prompt"
+        listener.log.note(listener.offset, kind, messages=[message.id for message in self.mail])
 
     def _prompt_line(self, seat: EngineSeat, still_waiting: int = 0) -> str:
+        if self.turn.compacts:
+            return seat.driver.compact_line() or ""
         woken = [_woken(message) for message in self.mail]
         prompt = wake_prompt(self.agent.name, woken, still_waiting=still_waiting, session_lost=self.session_lost)
         return seat.driver.prompt_line(prompt)

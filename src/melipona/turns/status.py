@@ -4,20 +4,23 @@ The first row that applies wins:
 
     | state      | reason                       | when                                                       |
     |------------|------------------------------|------------------------------------------------------------|
-    | changing   | the operation's kind         | an operation of the agent is in flight                     |
+    | changing   | the operation's kind         | an operation of the agent is in flight that waits for no   |
+    |            |                              | turn to end                                                |
     | paused     | attached                     | a person is at a terminal in its box; a turn that runs     |
     |            |                              | comes before this                                          |
     | off        | destroyed, stopped           | its wish is not to run and nothing is in flight            |
     | queued     | behind_cap                   | its parked turn has news and wants its slot back           |
     | waiting    | receive                      | its turn is parked in `receive`                            |
     | working    | interrupting, box_starting,  | a turn runs (these reasons when they apply, else none)     |
-    |            | box_away, pausing            |                                                            |
+    |            | box_away, pausing,           |                                                            |
+    |            | compacting                   |                                                            |
     | failed     | crashed, gave_up             | it crashed (tried again at `until`, or never by itself)    |
     | paused     | paused                       | a person paused it                                         |
     | needs_you  | permission, question, ...    | a person must answer                                       |
     | waiting    | rate_limited, upstream, ...  | a trouble that passes by itself                            |
     | stuck      | no_key, login_expired, ...   | any other trouble                                          |
     | stuck      | budget_spent                 | its budget, or with due mail the hive's, is spent          |
+    | queued     | compacting, renewing         | a person asked for that, and it is about to begin          |
     | paused     | interrupted                  | an interrupt holds its mail until the operator acts (D-18) |
     | waiting    | turns_per_hour               | due mail, but it has had its turns of this hour            |
     | waiting    | disk                         | due mail, but too little of the disk is free               |
@@ -37,6 +40,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from melipona.clock import Micros
+from melipona.operations.model import COMPACTING, YIELDING
 from melipona.turns.agent_facts import AgentFacts, Limits, Process, facts, facts_of
 
 __all__ = ["Actor", "AgentFacts", "Limits", "Process", "State", "Status", "derive", "facts", "facts_of", "summary"]
@@ -152,7 +156,7 @@ def _word(state: State, count: int) -> str:
 
 def _changing(f: AgentFacts, now: Micros) -> Status | None:
     op = f.operation
-    if op is None or op.kind == ATTACHED:
+    if op is None or op.kind == ATTACHED or op.kind in YIELDING:
         return None
     detail = f"{op.kind}, asked by {op.by}" + (f": {op.detail}" if op.detail else "")
     return Status(State.CHANGING, op.kind, detail, op.since, _ahead(op.again_at, now), Actor.DAEMON)
@@ -196,6 +200,9 @@ def _work(f: AgentFacts) -> tuple[str | None, str | None, Actor]:
         return "box_starting", "its box is starting", Actor.DAEMON
     if process is not None and process.link is False:
         return "box_away", "its box is not connected to the daemon", Actor.DAEMON
+    if turn.compacts:
+        by = f.operation.by if f.operation is not None else "a person"
+        return "compacting", f"compacts its conversation, asked by {by}", Actor.AGENT
     about = f"mail from {', '.join(dict.fromkeys(turn.senders))}" if turn.senders else None
     if process is not None and process.tool:
         about = f"{process.tool}, for {about}" if about else process.tool
@@ -263,6 +270,16 @@ def _held(f: AgentFacts, now: Micros) -> Status | None:
     return Status(State.PAUSED, "interrupted", detail, f.held_at, None, Actor.OPERATOR)
 
 
+def _asked(f: AgentFacts, now: Micros) -> Status | None:
+    op = f.operation
+    if op is None or op.kind not in YIELDING:
+        return None
+    what = "compacts its conversation" if op.kind == COMPACTING else "begins a new conversation"
+    full = op.kind == COMPACTING and f.cap and f.running >= f.cap
+    when = f", when one of {f.cap} slots is free" if full else ""
+    return Status(State.QUEUED, op.kind, f"{what}{when}, asked by {op.by}", op.since, None, Actor.DAEMON)
+
+
 def _hour(f: AgentFacts, now: Micros) -> Status | None:
     if f.turns_until is None or f.turns_until <= now:
         return None
@@ -323,6 +340,7 @@ _RULES: tuple[_Rule, ...] = (
     _paused,
     _trouble,
     _budget,
+    _asked,
     _held,
     _hour,
     _queued,

@@ -30,7 +30,8 @@ from melipona.store.engine import now
 from melipona.store.hot import Hot
 from melipona.store.schema import agents, boxes, messages, operations, programs, spend, turns
 from melipona.store.schema import events as event_rows
-from melipona.turns.model import Cause, OpenTurn, TurnState
+from melipona.turns import control_rows
+from melipona.turns.model import COMPACT, Cause, OpenTurn, TurnState
 
 NEWEST = 200
 """How many of an agent's newest events are looked through."""
@@ -97,6 +98,7 @@ _begin = Hot(
     )
 )
 _has_run = Hot(update(agents).where(agents.c.id == bindparam("p_id")).values(held_at=literal_column("NULL"), has_run=1))
+_has_run_held = Hot(update(agents).where(agents.c.id == bindparam("p_id")).values(has_run=1))
 _cause = Hot(
     update(turns)
     .where(turns.c.id == bindparam("p_id"))
@@ -115,6 +117,7 @@ _OPEN_COLUMNS = (
     turns.c.interrupt_by,
     turns.c.started_at,
     turns.c.log_path,
+    turns.c.wake_source,
 )
 OPEN_TURN_OF = Hot(select(*_OPEN_COLUMNS).where(turns.c.agent_id == bindparam("p_agent"), _OPEN))
 OPEN_TURNS = Hot(select(*_OPEN_COLUMNS).where(_OPEN))  # with an ORDER BY all turns would be read
@@ -159,7 +162,7 @@ _end = Hot(
             **{name: bindparam(f"p_{name}") for name in _STATISTICS},
         }
     )
-    .returning(turns.c.agent)
+    .returning(turns.c.agent, turns.c.wake_source, turns.c.agent_id)
 )
 
 
@@ -190,10 +193,11 @@ def next_wake(c: Connection) -> Micros | None:
 # ---- turns ----------------------------------------------------------------------------------------------------------
 
 
-def open_turn(c: Connection, agent: DueAgent, *, epoch: int, host: str) -> TurnId:
-    """Begin a turn; `set_cause` completes it. The partial unique index refuses a second open one (I-7)."""
+def open_turn(c: Connection, agent: DueAgent, *, epoch: int, host: str, for_mail: bool = True) -> TurnId:
+    """Begin a turn; `set_cause` completes it. The partial unique index refuses a second open one (I-7). One that is not
+    `for_mail` leaves mail that an interrupt holds where it is (D-18)."""
     turn = _begin.insert(c, p_agent=agent.id, p_name=agent.name, p_epoch=epoch, p_host=host, p_now=now(c))
-    _has_run.run(c, p_id=agent.id)
+    (_has_run if for_mail else _has_run_held).run(c, p_id=agent.id)
     return TurnId(turn)
 
 
@@ -217,7 +221,8 @@ def open_turn_of(c: Connection, agent: AgentId) -> OpenTurn | None:
 
 def _open_turn(row: tuple[Any, ...]) -> OpenTurn:
     """A row selected as `_OPEN_COLUMNS`."""
-    number, agent_id, agent, state, epoch, generation, program, seq, compacted, interrupt_by, started_at, log = row
+    number, agent_id, agent, state, epoch, generation, program, seq, compacted, interrupt_by, started_at, *rest = row
+    log, woken = rest
     return OpenTurn(
         id=TurnId(number),
         agent_id=AgentId(agent_id),
@@ -231,6 +236,7 @@ def _open_turn(row: tuple[Any, ...]) -> OpenTurn:
         interrupt_by=interrupt_by,
         started_at=started_at,
         log_path=log,
+        woken=woken,
     )
 
 
@@ -280,8 +286,11 @@ def end_turn(c: Connection, turn: TurnId, epoch: int, values: Mapping[str, Any])
     row = _end.one(c, p_id=turn, p_epoch=epoch, p_now=now(c), **{f"p_{name}": known[name] for name in _STATISTICS})
     if row is None:
         return False
+    agent, woken, agent_id = row
     data = {"id": turn, "result": values["result"], "reason": values["reason"]}
-    events.record(c, "turn.ended", agent=row[0], subject=f"t{turn}", data=data)
+    events.record(c, "turn.ended", agent=agent, subject=f"t{turn}", data=data)
+    if woken == COMPACT:
+        control_rows.compaction_over(c, agent_id, values)
     return True
 
 

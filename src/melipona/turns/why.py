@@ -15,9 +15,11 @@ from sqlalchemy import Connection, func, literal_column, select
 from melipona.clock import Micros, rfc3339
 from melipona.errors import NotFound
 from melipona.ids import OPERATOR, SYSTEM
+from melipona.operations.model import YIELDING
 from melipona.store.schema import HANDLED, LEASED, PARKED, WAITING, agents, messages, turns
 from melipona.text import visible
 from melipona.turns.agent_facts import AgentFacts, Limits, Process, facts_of, senders_of
+from melipona.turns.model import COMPACT
 from melipona.turns.status import Actor, State, Status, derive
 
 SECOND = 1_000_000
@@ -138,6 +140,9 @@ _CONSEQUENCES = {
     "interrupting": "Next: the engine stops, or the daemon ends it after the grace time.",
     "box_starting": "Next: the daemon, when the box answers.",
     "box_away": "Next: its box dials in again, or the daemon finds it gone and gives the turn's mail back.",
+    "compacting": "Next: the daemon, between two turns of it; mail that comes meanwhile waits.",
+    "renewing": "Next: the daemon, between two turns of it; the next turn remembers nothing of this conversation.",
+    "attached": "Next: whoever is at the terminal. Its mail waits until that is closed.",
     "pausing": "Next: the agent; after this turn it runs no other until it is resumed.",
     "crashed": "Next: the daemon tries again when there is mail; after too many crashes in a row it gives up.",
     "gave_up": "Next: you. Nothing happens until it is started again.",
@@ -172,8 +177,18 @@ def _consequence(known: AgentFacts, status: Status) -> list[str]:
     return ["Next: the daemon tries again." if status.until is not None else "Next: you."]
 
 
+_WAIT_FOR_TURN = {
+    "attached": "a person is at a terminal in its box: it begins no other turn until that is closed.",
+    "compacting": "its conversation is compacted after this, before it reads more mail.",
+    "renewing": "a new conversation begins after this turn.",
+}
+
+
 def _backlog(known: AgentFacts, status: Status) -> list[str]:
     lines: list[str] = []
+    operation = known.operation
+    if operation is not None and operation.kind in _WAIT_FOR_TURN and operation.kind != status.reason:
+        lines.append(f"{operation.by} asked: {_WAIT_FOR_TURN[operation.kind]}")
     if known.mail.waiting and status.state is not State.IDLE and status.reason not in ("paused", "interrupted"):
         lines.append(f"{known.mail.waiting} of its messages wait.")
     if known.mail.parked and status.reason != "parked_mail":
@@ -218,6 +233,8 @@ def _commands(known: AgentFacts, status: Status) -> tuple[str, ...]:
             return ("mel doctor",)
         case _:
             pass
+    if status.reason in YIELDING and known.turn is None:
+        return (f"mel agent take-back {name}",)
     if known.turn is not None and status.state in (State.WORKING, State.WAITING):
         return (f"mel log {name} -f", f"mel interrupt {name}")
     return (f"mel send {name} TEXT",) if status.state is State.IDLE else ()
@@ -319,6 +336,8 @@ def why_turn(c: Connection, number: int, look: Look) -> Why:
     subject = f"t{number}"
     facts = {"state": row.state, "agent": row.agent, "result": row.result, "reason": row.reason}
     woken = f"woken by mail from {', '.join(dict.fromkeys(senders_of(row.cause))) or SYSTEM}"
+    if row.wake_source == COMPACT:
+        woken = "to compact its conversation"
     if row.state != "ended":
         agent = why_agent(c, row.agent, look)
         said = (f"{subject} of {row.agent}, {woken}, began {spell(look.now - row.started_at)} ago.", *agent.sentences)

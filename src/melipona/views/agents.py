@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from melipona.clock import rfc3339, rfc3339_or_none
 from melipona.errors import NotFound
-from melipona.store.schema import agents, spend, turns
+from melipona.store.schema import agents, operations, spend, turns
 from melipona.views.mail import waiting_by_agent
 from melipona.views.turns import open_turns, usd
 
@@ -45,6 +45,16 @@ class AgentContext(TypedDict):
     window: int | None
 
 
+class Pending(TypedDict):
+    """What is in flight for an agent: a verb, a terminal, or what waits for its turn to end."""
+
+    id: str
+    kind: str
+    by: str
+    since: str
+    detail: str | None
+
+
 class AgentView(TypedDict):
     """An agent."""
 
@@ -63,6 +73,7 @@ class AgentView(TypedDict):
     wish: str
     paused_by: str | None
     paused_at: str | None
+    pending: Pending | None
     waiting: int
     turn: int | None
     context: AgentContext
@@ -106,6 +117,7 @@ class Facts:
     def __init__(self, c: Connection, day: str, ids: Sequence[str]) -> None:
         self.waiting = waiting_by_agent(c, ids)
         self.turns = open_turns(c)
+        self.pending = _pending(c)
         self.spent = spent_by_agent(c, day)
         self.context = _contexts(c, ids)
 
@@ -179,6 +191,7 @@ def agent_view(row: Any, facts: Facts, derived: Derived) -> AgentView:
         "wish": row.wish,
         "paused_by": row.paused_by,
         "paused_at": rfc3339_or_none(row.paused_at),
+        "pending": facts.pending.get(row.id),
         "waiting": facts.waiting.get(row.id, 0),
         "turn": None if turn is None else turn.id,
         "context": facts.context.get(row.id, {"tokens": None, "window": None}),
@@ -220,6 +233,23 @@ def spent_by_agent(c: Connection, day: str) -> dict[str, int]:
     amount = func.sum(case((reserved, spend.c.reserved_micro_usd), else_=spend.c.cost_micro_usd))
     query = select(spend.c.agent_id, amount).where(spend.c.day == day).group_by(spend.c.agent_id)
     return {str(row[0]): int(row[1]) for row in c.execute(query)}
+
+
+def _pending(c: Connection) -> dict[str, Pending]:
+    o = operations.c
+    query = select(o.agent_id, o.id, o.kind, o.principal, o.started_at, o.detail).where(
+        o.state == literal_column("'running'"), o.agent_id.is_not(None)
+    )
+    return {
+        row.agent_id: {
+            "id": row.id,
+            "kind": row.kind,
+            "by": row.principal,
+            "since": rfc3339(row.started_at),
+            "detail": row.detail,
+        }
+        for row in c.execute(query)
+    }
 
 
 def _contexts(c: Connection, ids: Sequence[str]) -> dict[str, AgentContext]:

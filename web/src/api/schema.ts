@@ -48,6 +48,26 @@ export interface paths {
         patch: operations["change_api_v1_agents__name__patch"];
         trace?: never;
     };
+    "/api/v1/agents/{name}/compact": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Compact
+         * @description Compact the agent's conversation: at once when it is idle, else when its turn ends, before more mail.
+         */
+        post: operations["compact_api_v1_agents__name__compact_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agents/{name}/destroy": {
         parameters: {
             query?: never;
@@ -82,6 +102,26 @@ export interface paths {
          * @description Ask the agent's running turn to stop; its mail is given back and waits for the operator (D-18).
          */
         post: operations["interrupt_api_v1_agents__name__interrupt_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/{name}/new-session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * New Session
+         * @description Have the agent's next turn begin a new conversation. Its files, notes and mail stay.
+         */
+        post: operations["new_session_api_v1_agents__name__new_session_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -202,6 +242,26 @@ export interface paths {
          * @description Stop an agent. The wish is recorded; `changing` lasts until it is so.
          */
         post: operations["stop_api_v1_agents__name__stop_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/{name}/take-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take Back
+         * @description Take back a compaction or a new session that waits for the agent's turn to end.
+         */
+        post: operations["take_back_api_v1_agents__name__take_back_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -384,6 +444,26 @@ export interface paths {
          * @description The same file to be kept: never shown by a browser, whatever is in it.
          */
         get: operations["download_api_v1_files_download_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/folders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show
+         * @description What lies in a folder, at most 1,000 entries. No link is followed.
+         */
+        get: operations["show_api_v1_folders_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1087,6 +1167,7 @@ export interface components {
             paused_at: string | null;
             /** Paused By */
             paused_by: string | null;
+            pending: components["schemas"]["Pending"] | null;
             /** Reason */
             reason: string | null;
             /** Role */
@@ -1152,6 +1233,7 @@ export interface components {
             paused_at: string | null;
             /** Paused By */
             paused_by: string | null;
+            pending: components["schemas"]["Pending"] | null;
             /** Reason */
             reason: string | null;
             /** Role */
@@ -1178,6 +1260,16 @@ export interface components {
             waiting: number;
             /** Wish */
             wish: string;
+        };
+        /**
+         * AskedFor
+         * @description An operation that was asked for; the agent's `pending` shows it until it is over.
+         */
+        AskedFor: {
+            /** Name */
+            name: string;
+            /** Operation */
+            operation: string;
         };
         /**
          * BackupTo
@@ -1340,6 +1432,20 @@ export interface components {
             level: string;
         };
         /**
+         * EntryView
+         * @description A file, or a folder, which has no size.
+         */
+        EntryView: {
+            /** Folder */
+            folder: boolean;
+            /** Modified At */
+            modified_at: string;
+            /** Name */
+            name: string;
+            /** Size */
+            size: number | null;
+        };
+        /**
          * Events
          * @description A page of events.
          */
@@ -1392,6 +1498,20 @@ export interface components {
             size: number;
             /** Text */
             text: string | null;
+        };
+        /**
+         * FolderView
+         * @description What lies in a folder: folders first, then files, by name.
+         */
+        FolderView: {
+            /** Entries */
+            entries: components["schemas"]["EntryView"][];
+            /** More */
+            more: boolean;
+            /** Path */
+            path: string;
+            /** Unnamed */
+            unnamed: number;
         };
         /**
          * Health
@@ -1726,6 +1846,22 @@ export interface components {
             kind: string;
             /** Started At */
             started_at: string;
+        };
+        /**
+         * Pending
+         * @description What is in flight for an agent: a verb, a terminal, or what waits for its turn to end.
+         */
+        Pending: {
+            /** By */
+            by: string;
+            /** Detail */
+            detail: string | null;
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Since */
+            since: string;
         };
         /**
          * People
@@ -2197,6 +2333,37 @@ export interface operations {
             };
         };
     };
+    compact_api_v1_agents__name__compact_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskedFor"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     destroy_api_v1_agents__name__destroy_post: {
         parameters: {
             query?: never;
@@ -2250,6 +2417,37 @@ export interface operations {
                     "application/json": {
                         [key: string]: string;
                     };
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    new_session_api_v1_agents__name__new_session_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskedFor"];
                 };
             };
             /** @description A problem document. */
@@ -2448,6 +2646,37 @@ export interface operations {
                     "application/json": components["schemas"]["AgentDetail"] | {
                         [key: string]: string;
                     };
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    take_back_api_v1_agents__name__take_back_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskedFor"];
                 };
             };
             /** @description A problem document. */
@@ -2754,6 +2983,38 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_api_v1_folders_get: {
+        parameters: {
+            query: {
+                /** @description As agents see it: `/agents/NAME/state`, `/agents/NAME/inbox` or `/shared`, or below. */
+                path: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FolderView"];
+                };
             };
             /** @description A problem document. */
             default: {

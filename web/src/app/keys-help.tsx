@@ -34,6 +34,7 @@ const GROUPS: readonly { name: string; keys: readonly (readonly [string, string]
       ["ctrl enter", "send"],
       ["p, i, w", "as above"],
       ["[ ]", "previous, next tab"],
+      ["u", "back to the swarm"],
     ],
   },
 ];

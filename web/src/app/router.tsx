@@ -7,6 +7,7 @@ import {
   Outlet,
 } from "@tanstack/react-router";
 import { Agent } from "~/features/agents/agent";
+import { ASKED } from "~/features/agents/controls";
 import { Swarm } from "~/features/swarm/swarm";
 import { Failed, Lost } from "./failed";
 import { Frame } from "./frame";
@@ -45,14 +46,21 @@ const swarm = createRoute({
     }),
 });
 
-export const TABS = ["conversation", "turns", "mail", "settings"] as const;
+export const TABS = ["conversation", "turns", "mail", "files", "terminal", "settings"] as const;
 export type Tab = (typeof TABS)[number];
 
 const agent = createRoute({
   getParentRoute: () => frame,
   path: "/agents/$name",
   component: Agent,
-  validateSearch: (raw: Raw) => sparse({ tab: oneOf(raw, "tab", TABS), turn: number(raw, "turn") }),
+  validateSearch: (raw: Raw) =>
+    sparse({
+      tab: oneOf(raw, "tab", TABS),
+      turn: number(raw, "turn"),
+      terminal: text(raw, "terminal"),
+      file: text(raw, "file"),
+      ask: oneOf(raw, "ask", ASKED),
+    }),
 });
 
 const messages = createRoute({

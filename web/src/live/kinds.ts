@@ -16,6 +16,7 @@ export const KINDS = [
   "agent.trouble",
   "agent.trouble_over",
   "agent.session_lost",
+  "agent.session_renewed",
   "message.sent",
   "message.leased",
   "message.handled",

@@ -46,7 +46,7 @@ export class SseParser {
 /** Reads a stream to its end. `heard` is called for every piece, heartbeats included. */
 export async function readStream(
   response: Response,
-  take: (messages: SseMessage[]) => void,
+  take: (messages: SseMessage[]) => void | Promise<void>,
   heard: () => void = () => {},
 ): Promise<void> {
   const reader = response.body?.getReader();
@@ -58,6 +58,6 @@ export async function readStream(
     if (done) return;
     heard();
     const messages = parser.feed(decoder.decode(value, { stream: true }));
-    if (messages.length > 0) take(messages);
+    if (messages.length > 0) await take(messages); // who is slow to take is sent no more: the hive notices
   }
 }

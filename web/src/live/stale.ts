@@ -57,6 +57,7 @@ export const staleAfter: { readonly [K in Kind]: Answer } = {
   "agent.trouble": agent,
   "agent.trouble_over": agent,
   "agent.session_lost": agent,
+  "agent.session_renewed": agent,
   "message.sent": sent,
   "message.leased": mail,
   "message.handled": mail,

@@ -30,6 +30,13 @@ const PATHS = {
   retry: "M13 8a5 5 0 1 1-1.6-3.7 M13 2.5v3h-3",
   copy: "M5.5 5.5h8v8h-8z M10.5 5.5v-3h-8v8h3",
   check: "M3 8.5l3.2 3.2L13 5",
+  terminal: "M2 3h12v10H2z M4.5 6l2.2 2-2.2 2 M8.5 10.5h3",
+  folder: "M1.8 4h4.4l1.5 1.7h6.5v7H1.8z",
+  files: "M3 2h6.5L13 5.5V14H3z M9 2v4h4",
+  compact: "M8 1.5v4 M5.8 3.5 8 5.7l2.2-2.2 M8 14.5v-4 M5.8 12.5 8 10.3l2.2 2.2 M2.5 8h11",
+  fresh: "M8 3v10 M3 8h10 M4.5 4.5l7 7 M11.5 4.5l-7 7",
+  model:
+    "M4.5 4.5h7v7h-7z M6.5 1.5v3 M9.5 1.5v3 M6.5 11.5v3 M9.5 11.5v3 M1.5 6.5h3 M1.5 9.5h3 M11.5 6.5h3 M11.5 9.5h3",
   download: "M8 2v8 M4.8 7 8 10.2 11.2 7 M3 13.5h10",
 } as const;
 

@@ -2,7 +2,19 @@
 import { useState } from "react";
 import { type Agent, api, type Changes, type NewAgent } from "~/api/client";
 
-const VERBS = ["start", "stop", "restart", "pause", "resume", "destroy", "purge", "interrupt"] as const;
+const VERBS = [
+  "start",
+  "stop",
+  "restart",
+  "pause",
+  "resume",
+  "destroy",
+  "purge",
+  "interrupt",
+  "compact",
+  "new-session",
+  "take-back",
+] as const;
 export type Verb = (typeof VERBS)[number];
 
 export async function act(verb: Verb, name: string): Promise<void> {
@@ -46,6 +58,11 @@ export function possible(agent: Agent): ReadonlySet<Verb> {
   const stopped = agent.wish === "stopped";
   found.add(agent.paused_at === null && agent.reason !== "interrupted" ? "pause" : "resume");
   if (agent.turn !== null) found.add("interrupt");
+  const waits = agent.pending?.kind === "compacting" || agent.pending?.kind === "renewing";
+  if (agent.pending === null) found.add("new-session");
+  if (agent.pending === null && !stopped) found.add("compact");
+  // A compaction that runs is interrupted like any turn.
+  if (waits && (agent.turn === null || agent.reason !== "compacting")) found.add("take-back");
   found.add(stopped ? "start" : "stop");
   if (!stopped) found.add("restart");
   if (agent.state === "stuck" || agent.state === "failed") found.add("start");

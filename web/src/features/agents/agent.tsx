@@ -4,7 +4,7 @@ import { lazy, type ReactNode, Suspense } from "react";
 import { type Agent as AgentRow, Problem } from "~/api/client";
 import { useKeys } from "~/app/keys";
 import { TABS, type Tab } from "~/app/router";
-import { Doing } from "~/features/swarm/row";
+import { Doing, PendingBadge } from "~/features/swarm/row";
 import { useAgentRow, useHive } from "~/live/store";
 import { Button, buttonClass } from "~/ui/button";
 import { Empty, ProblemNotice } from "~/ui/notice";
@@ -18,11 +18,17 @@ import { agentDetail, agentMessages, agentTurns } from "./queries";
 
 const TurnsTab = lazy(() => import("./turns-tab").then((it) => ({ default: it.TurnsTab })));
 const MailTab = lazy(() => import("./mail-tab").then((it) => ({ default: it.MailTab })));
+const FilesTab = lazy(() => import("./files-tab").then((it) => ({ default: it.FilesTab })));
+const TerminalTab = lazy(() =>
+  import("~/features/terminal/terminal-tab").then((it) => ({ default: it.TerminalTab })),
+);
 const SettingsTab = lazy(() => import("./settings-tab").then((it) => ({ default: it.SettingsTab })));
 const NAMES: Record<Tab, string> = {
   conversation: "Conversation",
   turns: "Turns",
   mail: "Mail",
+  files: "Files",
+  terminal: "Terminal",
   settings: "Settings",
 };
 
@@ -64,7 +70,7 @@ function Missing({ name }: { name: string }): ReactNode {
 }
 
 function Page({ agent }: { agent: AgentRow }): ReactNode {
-  const { tab = "conversation" } = useSearch({ from: "/frame/agents/$name" });
+  const { tab = "conversation", ask = null } = useSearch({ from: "/frame/agents/$name" });
   const navigate = useNavigate({ from: "/agents/$name" });
   const { busy, error, run, clear } = useAct();
   const can = possible(agent);
@@ -96,6 +102,7 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
           <h1 className="text-lg font-semibold">{agent.name}</h1>
           {agent.role === "manager" && <Badge>manager</Badge>}
           <StateMark state={agent.state} verb={agent.state === "changing" ? agent.reason : null} />
+          <PendingBadge agent={agent} />
           <span className="text-muted">
             <Ago at={agent.since} />
           </span>
@@ -133,6 +140,10 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
               agent={agent}
               run={verb}
               leave
+              asks={ask}
+              onAnswered={() =>
+                void navigate({ search: (before) => ({ ...before, ask: undefined }) as never, replace: true })
+              }
               trigger={<Button small look="quiet" icon="more" aria-label={`More for ${agent.name}`} />}
             />
           </span>
@@ -169,6 +180,8 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
             {tab === "conversation" && <Conversation agent={agent} />}
             {tab === "turns" && <TurnsTab agent={agent} />}
             {tab === "mail" && <MailTab agent={agent} />}
+            {tab === "files" && <FilesTab agent={agent} />}
+            {tab === "terminal" && <TerminalTab agent={agent} />}
             {tab === "settings" && <SettingsTab agent={agent} />}
           </Suspense>
         </div>

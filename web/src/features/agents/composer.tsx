@@ -22,7 +22,11 @@ export function outlook(agent: Agent): string {
   if (agent.wish === "stopped") return `${name} is stopped: this waits until it is started`;
   if (agent.reason === "interrupted") return `${name} was interrupted: this lets it go on`;
   if (agent.paused_at !== null) return `${name} is paused: this waits until it is resumed`;
+  if (agent.reason === "attached")
+    return `A terminal is open in the box of ${name}: this waits until it is closed`;
   if (agent.reason === "receive") return `${name} waits for mail: it reads this at once${queue}`;
+  if (agent.reason === "compacting")
+    return `${name} compacts its conversation: this is read after that${queue}`;
   if (agent.turn !== null) return `${name} is working: this waits until the turn ends${queue}`;
   if (agent.state === "stuck" || agent.state === "failed")
     return `${name} is ${agent.state}: this waits until that is mended`;

@@ -2,25 +2,42 @@ import { useNavigate } from "@tanstack/react-router";
 import { type ReactElement, type ReactNode, useState } from "react";
 import type { Agent } from "~/api/client";
 import { Confirm } from "~/ui/dialog";
+import type { IconName } from "~/ui/icons";
 import { Menu, type MenuItem } from "~/ui/menu";
 import { act, possible, type Verb } from "./actions";
+import { ModelDialog } from "./model-dialog";
 
-type Asked = "restart" | "destroy" | "purge" | null;
+export const ASKED = ["restart", "new-session", "model", "destroy", "purge"] as const;
+type Asked = (typeof ASKED)[number] | null;
+
+const ICONS: Record<Exclude<Asked, null>, IconName> = {
+  restart: "restart",
+  "new-session": "fresh",
+  model: "model",
+  destroy: "close",
+  purge: "close",
+};
 
 interface Props {
   agent: Agent;
   trigger: ReactElement;
   /** Runs what needs no question. */
   run: (verb: Verb) => void;
-  /** Open it as soon as it is drawn. */
-  defaultOpen?: boolean;
   /** Leave the agent's page after it is gone. */
   leave?: boolean;
+  /** The question that the address asks; it is answered by `onAnswered`. */
+  asks?: Asked;
+  onAnswered?: () => void;
 }
 
 /** Everything one can do to an agent, and the questions before what cannot be taken back. */
-export function AgentMenu({ agent, trigger, run, defaultOpen, leave }: Props): ReactNode {
-  const [asked, setAsked] = useState<Asked>(null);
+export function AgentMenu({ agent, trigger, run, leave, asks = null, onAnswered }: Props): ReactNode {
+  const [own, setOwn] = useState<Asked>(null);
+  const asked = own ?? asks;
+  const setAsked = (next: Asked) => {
+    setOwn(next);
+    if (next === null && asks !== null) onAnswered?.();
+  };
   const navigate = useNavigate();
   const can = possible(agent);
   const { name } = agent;
@@ -37,9 +54,9 @@ export function AgentMenu({ agent, trigger, run, defaultOpen, leave }: Props): R
   });
   const ask = (label: string, which: Exclude<Asked, null>): MenuItem => ({
     label,
-    danger: which !== "restart",
-    icon: which === "restart" ? "restart" : "close",
-    disabled: !can.has(which),
+    danger: which === "destroy" || which === "purge",
+    icon: ICONS[which],
+    disabled: which !== "model" && !can.has(which),
     act: () => setAsked(which),
   });
   const items: (MenuItem | null)[] = [
@@ -47,6 +64,18 @@ export function AgentMenu({ agent, trigger, run, defaultOpen, leave }: Props): R
     null,
     can.has("resume") ? verb("Resume", "play", "resume") : verb("Pause", "pause", "pause"),
     verb("Interrupt the turn", "hand", "interrupt"),
+    null,
+    can.has("take-back")
+      ? verb(agent.pending?.kind === "renewing" ? "Keep the session" : "Do not compact", "close", "take-back")
+      : verb("Compact the conversation", "compact", "compact"),
+    ask("New session", "new-session"),
+    ...(agent.engine === "playbook" ? [] : [ask("Change the model", "model")]),
+    {
+      label: "Terminal in its box",
+      icon: "terminal",
+      disabled: agent.wish === "stopped",
+      act: () => void navigate({ to: "/agents/$name", params: { name }, search: { tab: "terminal" } }),
+    },
     null,
     agent.wish === "stopped" || can.has("start")
       ? verb("Start", "play", "start")
@@ -56,13 +85,13 @@ export function AgentMenu({ agent, trigger, run, defaultOpen, leave }: Props): R
     ask("Destroy", "destroy"),
     ask("Purge", "purge"),
   ];
-  const done = async (which: Exclude<Asked, null>): Promise<void> => {
+  const done = async (which: Exclude<Asked, null | "model">): Promise<void> => {
     await act(which, name);
-    if (leave && which !== "restart") await navigate({ to: "/", search: {} });
+    if (leave && (which === "destroy" || which === "purge")) await navigate({ to: "/", search: {} });
   };
   return (
     <>
-      <Menu trigger={trigger} items={items} defaultOpen={defaultOpen ?? false} />
+      <Menu trigger={trigger} items={items} />
       <Confirm
         open={asked === "restart"}
         onClose={() => setAsked(null)}
@@ -75,6 +104,19 @@ export function AgentMenu({ agent, trigger, run, defaultOpen, leave }: Props): R
           mail stay.
         </p>
       </Confirm>
+      <Confirm
+        open={asked === "new-session"}
+        onClose={() => setAsked(null)}
+        title={`New session for ${name}`}
+        verb="Begin a new session"
+        act={() => done("new-session")}
+      >
+        <p>
+          {agent.turn === null ? "Its next turn" : "After the turn that runs it"} begins a new conversation:
+          it remembers nothing of this one. Its notes, files and mail stay, and so does the history here.
+        </p>
+      </Confirm>
+      <ModelDialog agent={agent} open={asked === "model"} onClose={() => setAsked(null)} />
       <Confirm
         open={asked === "destroy"}
         onClose={() => setAsked(null)}

@@ -1,4 +1,4 @@
-import { useInfiniteQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import {
   Fragment,
@@ -11,7 +11,7 @@ import {
   useState,
 } from "react";
 import type { Agent, Message } from "~/api/client";
-import { markRead } from "~/features/agents/actions";
+import { act, markRead, useAct } from "~/features/agents/actions";
 import { PlainBody, WholeBody } from "~/features/messages/body";
 import { Framed } from "~/features/turns/blocks";
 import { TurnBlock } from "~/features/turns/turn-block";
@@ -21,7 +21,8 @@ import { Fold } from "~/ui/fold";
 import { Empty, ProblemNotice } from "~/ui/notice";
 import { Ago, Badge, Foreign } from "~/ui/text";
 import { Composer, type Sending } from "./composer";
-import { agentMessages, agentTurns } from "./queries";
+import { notesOf } from "./notes";
+import { agentMessages, agentNotes, agentTurns } from "./queries";
 import { type Item, timeline } from "./timeline";
 
 const NEAR_END_PX = 60;
@@ -30,6 +31,7 @@ const NEAR_END_PX = 60;
 export function Conversation({ agent }: { agent: Agent }): ReactNode {
   const messages = useInfiniteQuery(agentMessages(agent.name));
   const turns = useInfiniteQuery(agentTurns(agent.name));
+  const notes = useQuery(agentNotes(agent.name));
   const { turn: opened } = useSearch({ from: "/frame/agents/$name" });
   const navigate = useNavigate({ from: "/agents/$name" });
   const [sending, setSending] = useState<readonly Sending[]>([]);
@@ -38,8 +40,9 @@ export function Conversation({ agent }: { agent: Agent }): ReactNode {
       timeline(
         { items: messages.data?.pages.flatMap((page) => page.items) ?? [], more: messages.hasNextPage },
         { items: turns.data?.pages.flatMap((page) => page.items) ?? [], more: turns.hasNextPage },
+        notesOf(notes.data ?? []),
       ),
-    [messages.data, messages.hasNextPage, turns.data, turns.hasNextPage],
+    [messages.data, messages.hasNextPage, turns.data, turns.hasNextPage, notes.data],
   );
   const known = useMemo(
     () => new Set(messages.data?.pages.flatMap((page) => page.items.map((message) => message.id))),
@@ -108,6 +111,7 @@ export function Conversation({ agent }: { agent: Agent }): ReactNode {
                 />
               </Fragment>
             ))}
+            <PendingNote agent={agent} />
             {pending.map((each) => (
               <Said key={each.key} who="you" right>
                 <div className="whitespace-pre-wrap opacity-60">
@@ -203,6 +207,35 @@ function useReadMail(items: readonly Message[], agent: string): void {
   }, [key]);
 }
 
+/** What comes after the turn that runs, with the way back. */
+function PendingNote({ agent }: { agent: Agent }): ReactNode {
+  const { busy, error, run } = useAct();
+  const kind = agent.pending?.kind;
+  if (kind !== "compacting" && kind !== "renewing") return null;
+  const runs = kind === "compacting" && agent.reason === "compacting" && agent.turn !== null;
+  if (runs) return null; // the turn itself is shown
+  const what = kind === "compacting" ? "The conversation is compacted" : "A new session begins";
+  return (
+    <div className="text-sm text-muted">
+      <p className="flex flex-wrap items-center gap-2">
+        <span>
+          {what} {agent.turn === null ? "next" : "when this turn ends"}, asked by{" "}
+          <Foreign text={agent.pending?.by ?? ""} />.
+        </span>
+        <Button
+          small
+          look="quiet"
+          busy={busy !== null}
+          onClick={() => void run("take-back", () => act("take-back", agent.name))}
+        >
+          Take back
+        </Button>
+      </p>
+      {error !== null && <ProblemNotice error={error} />}
+    </div>
+  );
+}
+
 function Day({ at, before }: { at: string; before: string | undefined }): ReactNode {
   const day = (text: string) => new Date(text).toDateString();
   if (before !== undefined && day(at) === day(before)) return null;
@@ -230,6 +263,17 @@ function ItemView({ item, agent, opened, onTurn }: ItemProps): ReactNode {
           open={item.turn.id === opened}
           onToggle={(open) => onTurn(item.turn.id, open)}
         />
+      );
+    case "note":
+      return (
+        <p className="flex items-baseline gap-2 text-sm text-muted">
+          <span className="min-w-0">
+            <Foreign
+              text={item.note.by === "system" ? item.note.text : `${item.note.by}: ${item.note.text}`}
+            />
+          </span>
+          <Ago at={item.at} className="text-xs" />
+        </p>
       );
     case "peers":
       return <Peers messages={item.messages} agent={agent} />;

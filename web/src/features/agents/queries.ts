@@ -3,6 +3,7 @@ import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { api, body } from "~/api/client";
 
 const PAGE = 50;
+const NOTES = 100;
 
 export const keys = {
   agent: (name: string) => ["agent", name] as const,
@@ -42,6 +43,16 @@ export const agentQueue = (name: string) =>
         api.GET("/api/v1/messages", { params: { query: { agent: name, state: "waiting" } } }),
       );
       return page.items.filter((message) => message.recipient === name).reverse();
+    },
+  });
+
+/** What persons and the daemon did to the agent, newest first: notes between what it said. */
+export const agentNotes = (name: string) =>
+  queryOptions({
+    queryKey: [...keys.agent(name), "notes"] as const,
+    queryFn: async () => {
+      const query = { agent: name, kind: "agent.", limit: NOTES };
+      return (await body(api.GET("/api/v1/events/page", { params: { query } }))).items;
     },
   });
 

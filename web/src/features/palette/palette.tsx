@@ -3,8 +3,10 @@ import { useNavigate } from "@tanstack/react-router";
 import { Command } from "cmdk";
 import { type ReactNode, useState } from "react";
 import { PLACES } from "~/app/frame";
+import type { Tab } from "~/app/router";
 import { setTheme } from "~/app/theme";
 import { act, possible, type Verb } from "~/features/agents/actions";
+import type { ASKED } from "~/features/agents/controls";
 import { useHive } from "~/live/store";
 import { Icon, type IconName } from "~/ui/icons";
 import { ProblemNotice } from "~/ui/notice";
@@ -16,7 +18,36 @@ const VERBS: readonly { verb: Verb; word: string; icon: IconName }[] = [
   { verb: "interrupt", word: "Interrupt", icon: "hand" },
   { verb: "start", word: "Start", icon: "play" },
   { verb: "stop", word: "Stop", icon: "stop" },
+  { verb: "compact", word: "Compact", icon: "compact" },
+  { verb: "take-back", word: "Take back what waits for", icon: "close" },
 ];
+/** What is asked or shown on the agent's own page. */
+const ASKS: readonly {
+  search: { readonly ask?: (typeof ASKED)[number]; readonly tab?: Tab };
+  word: string;
+  icon: IconName;
+  engine?: string;
+}[] = [
+  { search: { ask: "restart" }, word: "Restart", icon: "restart" },
+  { search: { ask: "new-session" }, word: "New session for", icon: "fresh" },
+  { search: { ask: "model" }, word: "Change the model of", icon: "model", engine: "claude" },
+  { search: { tab: "terminal" }, word: "Terminal of", icon: "terminal" },
+  { search: { tab: "files" }, word: "Files of", icon: "files" },
+  { search: { ask: "destroy" }, word: "Destroy", icon: "close" },
+  { search: { ask: "purge" }, word: "Purge", icon: "close" },
+];
+const MEANT_MOST = 8;
+
+/** The agents whose actions are offered: those that a word of the text names, else those that need somebody most. */
+export function agentsMeant<A extends { readonly name: string }>(
+  agents: readonly A[],
+  text: string,
+): readonly A[] {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const named = agents.filter((agent) => words.some((word) => agent.name.includes(word)));
+  return (named.length > 0 ? named : agents).slice(0, MEANT_MOST);
+}
+
 const ITEM =
   "flex min-h-9 cursor-default items-center gap-2.5 rounded-sm px-2.5 data-[selected=true]:bg-hover max-md:min-h-11";
 const GROUP =
@@ -31,6 +62,7 @@ export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () =
   const agents = [...(hive?.agents.values() ?? [])].sort(
     (a, b) => need(a.state) - need(b.state) || (a.name < b.name ? -1 : 1),
   );
+  const meant = agentsMeant(agents, text);
   const go = (what: () => unknown) => () => {
     onClose();
     void what();
@@ -127,7 +159,7 @@ export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () =
                   </Command.Item>
                 )}
                 {text.trim() !== "" &&
-                  agents.flatMap((agent) =>
+                  meant.flatMap((agent) =>
                     VERBS.filter(({ verb }) => possible(agent).has(verb)).map(
                       ({ verb, word: name, icon }) => (
                         <Command.Item
@@ -143,7 +175,25 @@ export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () =
                     ),
                   )}
                 {text.trim() !== "" &&
-                  agents.map((agent) => (
+                  meant.flatMap((agent) =>
+                    ASKS.filter(({ engine }) => engine === undefined || engine === agent.engine).map(
+                      ({ search, word: name, icon }) => (
+                        <Command.Item
+                          key={`${name} ${agent.name}`}
+                          value={`${name} ${agent.name}`}
+                          onSelect={go(() =>
+                            navigate({ to: "/agents/$name", params: { name: agent.name }, search }),
+                          )}
+                          className={ITEM}
+                        >
+                          <Icon name={icon} className="text-muted" />
+                          {name} {agent.name}
+                        </Command.Item>
+                      ),
+                    ),
+                  )}
+                {text.trim() !== "" &&
+                  meant.map((agent) => (
                     <Command.Item
                       key={`why ${agent.name}`}
                       value={`why ${agent.name}`}

@@ -1,12 +1,12 @@
 import { Link } from "@tanstack/react-router";
-import { memo, type ReactNode, useState } from "react";
+import { memo, type ReactNode } from "react";
 import type { Agent } from "~/api/client";
 import type { Verb } from "~/features/agents/actions";
 import { AgentMenu } from "~/features/agents/controls";
 import { limit, model, money } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Icon } from "~/ui/icons";
-import { StateMark } from "~/ui/state";
+import { StateMark, word } from "~/ui/state";
 import { Ago, Badge, Foreign, Until } from "~/ui/text";
 import { contextShare, type Sort } from "./roster";
 
@@ -79,7 +79,7 @@ export const Row = memo(
       <div
         role="row"
         aria-current={current || undefined}
-        className={`group relative border-b border-line last:border-b-0 hover:bg-hover max-md:min-h-15 max-md:px-4 max-md:py-2 md:h-9 md:[contain-intrinsic-height:36px] md:[content-visibility:auto] ${GRID} ${current ? "bg-accent-quiet" : ""}`}
+        className={`group relative border-b border-line last:border-b-0 hover:bg-hover max-md:min-h-15 max-md:px-4 max-md:py-2 md:h-9 ${GRID} ${current ? "bg-accent-quiet" : ""}`}
       >
         <span role="cell" className="flex min-w-0 items-center gap-2 max-md:float-left max-md:mr-3">
           <Link
@@ -91,6 +91,7 @@ export const Row = memo(
             {agent.name}
           </Link>
           {agent.role === "manager" && <Badge>manager</Badge>}
+          <PendingBadge agent={agent} />
         </span>
         <span role="cell" className="max-md:float-left">
           <StateMark state={agent.state} verb={changing ? agent.reason : null} />
@@ -136,7 +137,19 @@ export const Row = memo(
             onClick={() => run(agent.paused_at === null ? "pause" : "resume")}
             className="md:opacity-0 md:group-focus-within:opacity-100 md:group-hover:opacity-100 md:[[aria-current]_&]:opacity-100"
           />
-          <RowMenu agent={agent} run={run} />
+          <AgentMenu
+            agent={agent}
+            run={run}
+            trigger={
+              <Button
+                look="quiet"
+                small
+                icon="more"
+                aria-label={`More for ${agent.name}`}
+                className="md:opacity-60 md:group-hover:opacity-100"
+              />
+            }
+          />
         </span>
       </div>
     );
@@ -144,18 +157,21 @@ export const Row = memo(
   (a, b) => a.agent === b.agent && a.current === b.current && a.busy === b.busy,
 );
 
-/** The menu and its questions are made when they are asked for: two hundred rows would pay for what nobody opens. */
-function RowMenu({ agent, run }: Pick<Props, "agent" | "run">): ReactNode {
-  const [wanted, setWanted] = useState(false);
-  const look = {
-    look: "quiet",
-    small: true,
-    icon: "more",
-    "aria-label": `More for ${agent.name}`,
-    className: "md:opacity-60 md:group-hover:opacity-100",
-  } as const;
-  if (wanted) return <AgentMenu agent={agent} run={run} defaultOpen trigger={<Button {...look} />} />;
-  return <Button {...look} aria-haspopup="menu" aria-expanded={false} onClick={() => setWanted(true)} />;
+const PENDING: Record<string, string> = {
+  attached: "terminal",
+  compacting: "compacts next",
+  renewing: "new session next",
+};
+
+/** What is in flight beside the state, or comes after the turn that runs: who asked for it stands in the tooltip. */
+export function PendingBadge({ agent }: { agent: Agent }): ReactNode {
+  const { pending, state, reason } = agent;
+  if (pending === null || state === "changing" || reason === pending.kind) return null;
+  return (
+    <span title={`asked by ${pending.by}`}>
+      <Badge tone="live">{PENDING[pending.kind] ?? word(pending.kind)}</Badge>
+    </span>
+  );
 }
 
 /** Ours plainly, the agent's own words in quotes with their age. */

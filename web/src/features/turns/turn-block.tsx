@@ -19,6 +19,7 @@ const RESULTS: Record<string, string> = {
 
 /** Who woke it: "woken by m12, m13 from operator". */
 export function causeOf(turn: Turn): string {
+  if (turn.cause.kind === "compact") return `compacts the conversation, asked by ${String(turn.cause.by)}`;
   const list = (value: unknown) => (Array.isArray(value) ? value.map(String) : []);
   const messages = list(turn.cause.messages).map((id) => `m${id}`);
   const from = list(turn.cause.from);
