@@ -13,7 +13,10 @@ REGISTRIES = (
     *(".".join(parts) for parts in (("crates", "io"), ("proxy", "golang", "org"), ("rubygems", "org"))),
     *(".".join(parts) for parts in (("npmjs", "com"), ("registry", "yarnpkg", "com"), ("deb", "debian", "org"))),
 )
-BINARY = {"src/melipona/boxes/seccomp/x86_64.bpf", "src/melipona/boxes/seccomp/aarch64.bpf"}
+BINARY = {"src/melipona/boxes/seccomp/x86_64.bpf", "src/melipona/boxes/seccomp/aarch64.bpf"} | {
+    f"docs/pictures/dashboard-{theme}.png"
+    for theme in ("light", "dark")  # made by scripts/picture.py
+}
 LARGE_BYTES = 200_000
 LARGE = {"docs/reference/openapi.json"}
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
@@ -26,7 +29,7 @@ def test_no_file_names_a_host_of_a_package_registry() -> None:
     assert named == []
 
 
-def test_only_the_system_call_filters_are_binary_and_nothing_is_large() -> None:
+def test_only_system_call_filters_and_pictures_are_binary_and_nothing_is_large() -> None:
     binary = {str(path) for path in tracked() if text_of(path) is None}
     large = {str(path) for path in tracked() if (ROOT / path).stat().st_size > LARGE_BYTES}
     assert binary <= BINARY
