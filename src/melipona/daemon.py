@@ -23,6 +23,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from melipona import __version__
+from melipona.access.exposure import check_exposure, finding
 from melipona.agents import store as agent_rows
 from melipona.agents.model import Agent
 from melipona.agents.service import Agents
@@ -56,7 +57,7 @@ from melipona.mail.service import Mail
 from melipona.mail.tools import mail_tools
 from melipona.memory import give_back_at_rest, keep_for_good
 from melipona.operations.service import Operations
-from melipona.settings import Settings, load_settings
+from melipona.settings import Settings, load_settings, with_host
 from melipona.store.backup import backup
 from melipona.store.check import Checks
 from melipona.store.disk import DiskWatch
@@ -340,15 +341,23 @@ class Daemon:
             started_at=self.clock.now(),
             port=listeners.port,
             why=self._why,
-            doctor=lambda: examine(
-                self.data, driver, engines, has_key=self.upstream.has_key, store=self.settings.store
-            ),
+            doctor=lambda: self._doctor(driver, engines),
             backup=self._backup,
             stop=self._stop,
             ready=lambda: None if self.is_ready else "older boxes are being accounted for",
             gauges=self.store.gauges,
             limits=lambda: [{"name": x.name, "binds": x.binds, "how": x.how} for x in driver.enforced()],
             work_folder=self.folders.work,
+        )
+
+    async def _doctor(self, driver: BubblewrapBoxDriver, engines: Sequence[EngineDriver]) -> list[Json]:
+        return await examine(
+            self.data,
+            driver,
+            engines,
+            has_key=self.upstream.has_key,
+            store=self.settings.store,
+            more=[await self.store.read(finding, self.settings.access)],
         )
 
     def _limits(self) -> Limits:
@@ -403,7 +412,8 @@ async def serve(data: Path, settings: Settings, environ: MutableMapping[str, str
     listeners: Listeners | None = None
     try:
         await fault("daemon.listen.before_bind")
-        listeners = await listen(store, data / "run", port=settings.hive.port)
+        await store.read(check_exposure, settings.access)
+        listeners = await listen(store, data / "run", port=settings.hive.port, host=settings.access.host)
         await fault("daemon.listen.after_bind")
         epoch = await store.reserved.write(begin_epoch, host=socket.gethostname(), pid=os.getpid(), version=__version__)
         daemon = Daemon(data, settings, upstream, store, epoch)
@@ -428,6 +438,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m melipona.daemon", description="Run a hive in the foreground.")
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     parser.add_argument("--config", type=Path, help="mel.toml")
+    parser.add_argument("--host", help="address of the page and the API, instead of the one in mel.toml")
     options = parser.parse_args(argv)
     os.umask(0o077)
     no_core()
@@ -435,7 +446,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tune()
     data = options.data.absolute()
     try:
-        settings = load_settings(options.config)
+        settings = with_host(load_settings(options.config), options.host)
         lock = hold_data(data)
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -41,13 +41,14 @@ async def examine(
     has_key: bool,
     deep: bool = True,
     store: StoreSettings | None = None,
+    more: Sequence[Finding] = (),
 ) -> list[Json]:
     """Every check, in the order a person should read them.
 
     Each is `{"name", "ok": "yes" | "warn" | "no", "detail", "remedy"}`: `no` means that the hive does not work,
-    `warn` that something is not as good as it could be.
+    `warn` that something is not as good as it could be. `more` is what only a running hive knows.
     """
-    findings = [_program(), _sqlite(), _place(data), _disk(data, store or StoreSettings()), _database(data)]
+    findings = [_program(), _sqlite(), _place(data), _disk(data, store or StoreSettings()), _database(data), *more]
     findings.append(await _git())
     findings += await driver.health(deep=deep)
     limits = [limit for limit in driver.enforced() if limit.name != OWN_UID]  # of which `health` has told

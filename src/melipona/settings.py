@@ -7,11 +7,13 @@ Each zero is defined beside its setting. Durations are seconds, sizes are bytes,
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from melipona.errors import Invalid
 
@@ -204,6 +206,47 @@ class StoreSettings(Section):
     )
 
 
+class AccessSettings(Section):
+    """`[access]`: from where the hive can be reached."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address that the page and the API are bound to. Another than loopback needs a proxy with TLS and "
+        "a passkey or provider to log in by.",
+    )
+    url: str = Field(
+        default="",
+        description="Where people find the hive: `https://hive.example.org`; empty: this machine.",
+    )
+    behind_proxy: bool = Field(
+        default=False, description="A reverse proxy does TLS; what it says of whom it speaks for counts."
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=("127.0.0.1", "::1"), description="Addresses or networks of that proxy; nobody else is believed."
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return str(ipaddress.ip_address(value))
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            ipaddress.ip_network(value)
+        return values
+
+    @field_validator("url")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        whole = f"{parts.scheme}://{parts.netloc}"
+        if value and (parts.scheme != "https" or value not in (whole, f"{whole}/") or "@" in parts.netloc):
+            raise ValueError("give the scheme https and a name, and no path: https://hive.example.org")
+        return whole.lower() if value else ""
+
+
 class Settings(Section):
     """The whole of `mel.toml`."""
 
@@ -214,6 +257,7 @@ class Settings(Section):
     budgets: BudgetSettings = BudgetSettings()
     models: ModelsSettings = ModelsSettings()
     gate: GateSettings = GateSettings()
+    access: AccessSettings = AccessSettings()
     watch: WatchSettings = WatchSettings()
     events: EventSettings = EventSettings()
     store: StoreSettings = StoreSettings()
@@ -249,6 +293,17 @@ def parse_settings(data: dict[str, Any], source: str = "mel.toml") -> Settings:
         raise Invalid(
             f"{source}: " + "; ".join(lines), remedy="see docs/reference/mel-toml.md for every key", code="bad_settings"
         ) from error
+
+
+def with_host(settings: Settings, host: str | None) -> Settings:
+    """`settings` with another address to be bound to.
+
+    Raises:
+        Invalid: it is no address.
+    """
+    if host is None:
+        return settings
+    return parse_settings({**settings.model_dump(), "access": settings.access.model_dump() | {"host": host}}, "--host")
 
 
 def _mistake(error: dict[str, Any]) -> str:

@@ -84,8 +84,8 @@ class Sessions(TypedDict):
     next: None
 
 
-def access_routes(access: Access, url: str) -> APIRouter:
-    """The routes of login. `url` is where a browser finds the hive."""
+def access_routes(access: Access, url: str, local_url: str) -> APIRouter:
+    """The routes of login. `url` is where a browser finds the hive, `local_url` where one on this machine does."""
     router = room_router("login")
 
     @router.get("/me", response_model=Me)
@@ -107,7 +107,7 @@ def access_routes(access: Access, url: str) -> APIRouter:
         """Make a one-time login link: ten minutes, one use. The owner's only over the unix socket."""
         given = wanted or NewLink()
         link = await access.make_link(by, given.person, outside=given.outside)
-        return {"url": f"{url}/login#{link.token}", "ends_at": rfc3339(link.ends_at)}
+        return {"url": f"{url if given.outside else local_url}/login#{link.token}", "ends_at": rfc3339(link.ends_at)}
 
     @router.post("/login", response_model=dict[str, str])
     async def login(request: Request, given: Token) -> Response:

@@ -3,6 +3,7 @@ a test; the gate's application has none of them (T11)."""
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
@@ -55,7 +56,12 @@ class Api:
 
     def guarded(self, transport: Transport) -> Guard:
         """The application behind the guard of one transport."""
-        return Guard(self.app, transport, self.access, Sites(self.services.port), Authorities())
+        return Guard(self.app, transport, self.access, self._sites(), Authorities())
+
+    def _sites(self) -> Sites:
+        settings = self.services.settings.access
+        proxies = settings.trusted_proxies if settings.behind_proxy else ()
+        return Sites(self.services.port, settings.url, tuple(ipaddress.ip_network(proxy) for proxy in proxies))
 
 
 async def make_api(services: Services) -> Api:
@@ -102,7 +108,7 @@ def _rooms(services: Services, access: Access, board: Board) -> list[APIRouter]:
         listing_routes(services.files.folders),
         terminal_routes(services.terminals),
         terminal_stream_routes(services.terminals, broadcaster),
-        access_routes(access, services.url),
+        access_routes(access, services.url, services.local_url),
         token_routes(access),
         people_routes(access),
     ]

@@ -92,7 +92,10 @@ class Guard:
                 421, "wrong_host", "this hive does not go by that name", "use the address that `mel status` shows"
             )
         client = scope.get("client")
-        return self._sites.visitor(origin, client[0] if client else None, headers.all("x-forwarded-for"), agent)
+        peer = client[0] if client else None
+        if self._sites.is_direct(peer):
+            raise _No(403, "not_by_proxy", "this hive is reached by its address alone", "use the address of its proxy")
+        return self._sites.visitor(origin, peer, headers.all("x-forwarded-for"), agent)
 
     def _check_source(self, scope: Scope, headers: _Headers, visitor: Visitor) -> None:
         origin, site = headers.one("origin"), headers.one("sec-fetch-site")

@@ -40,8 +40,9 @@ class Listeners:
         self.tcp.close()
 
 
-async def listen(store: Store, run: Path, *, port: int = 0) -> Listeners:
+async def listen(store: Store, run: Path, *, port: int = 0, host: str = "127.0.0.1") -> Listeners:
     """Bind both sockets. `run` is the folder of the unix socket; `port` 0 means the kept one, or a free one for good.
+    `host` is the address of the other; whether it may be another than loopback is `access.exposure`'s business.
 
     The caller holds the lock of the data folder, so that a socket which is there already is a dead daemon's.
 
@@ -52,7 +53,7 @@ async def listen(store: Store, run: Path, *, port: int = 0) -> Listeners:
     unix = listen_unix(run)
     try:
         kept = port or await store.read(_kept_port)
-        tcp = _bind(kept) if kept else _bind_any()
+        tcp = _bind(kept, host) if kept else _bind_any(host)
         if not port and not kept:
             await store.reserved.write(_keep_port, int(tcp.getsockname()[1]))
     except BaseException:
@@ -92,27 +93,27 @@ def _check_ours(folder: Path, status: os.stat_result) -> None:
         raise Refused(f"{folder} is not a folder of yours alone", remedy=f"chown and chmod 700 {folder}")
 
 
-def _bind_any() -> socket.socket:
+def _bind_any(host: str) -> socket.socket:
     for _ in range(TRIES):
         try:
-            return _bind(secrets.choice(PORTS))
+            return _bind(secrets.choice(PORTS), host)
         except WorldFailed:
             continue
-    return _bind(0)
+    return _bind(0, host)
 
 
-def _bind(port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _bind(port: int, host: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", port))
+        sock.bind((host, port))
         sock.listen(128)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
         used = error.errno == errno.EADDRINUSE
         raise WorldFailed(
-            f"port {port} on 127.0.0.1 {'is used by another program' if used else f'cannot be had: {error.strerror}'}",
+            f"port {port} on {host} {'is used by another program' if used else f'cannot be had: {error.strerror}'}",
             remedy="end that program, or set another `port` under [hive] in mel.toml",
             code="port_in_use",
         ) from error

@@ -95,4 +95,9 @@ class Services:
     @property
     def url(self) -> str:
         """Where a browser finds the hive."""
+        return self.settings.access.url or self.local_url
+
+    @property
+    def local_url(self) -> str:
+        """The same for a browser on this machine."""
         return f"http://127.0.0.1:{self.port}"

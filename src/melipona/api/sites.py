@@ -35,6 +35,11 @@ class Sites:
             return self.url
         return f"http://{host}" if host in {f"{name}:{self.port}" for name in self.names} else None
 
+    def is_direct(self, peer: str | None) -> bool:
+        """Whether a peer came around the proxy, from another machine: nothing encrypts what it is told."""
+        known = _parsed(peer or "")
+        return known is None or not (known.is_loopback or self._is_proxy(known))
+
     def visitor(self, origin: str, peer: str | None, forwarded: Sequence[str], user_agent: str) -> Visitor:
         """Who is there. `peer` is the address at the other end, `forwarded` the values of X-Forwarded-For."""
         address = self._address(peer, forwarded, public=bool(self.url) and origin == self.url)

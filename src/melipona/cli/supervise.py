@@ -100,11 +100,11 @@ class Supervisor:
             time.sleep(0.05)
 
 
-def start(data: Path, config: Path | None) -> subprocess.Popen[bytes]:
+def start(data: Path, config: Path | None, host: str | None = None) -> subprocess.Popen[bytes]:
     """Start a supervisor in a session of its own, with the daemon's log as its output."""
     _set_aside(data / "daemon.log")
     log = os.open(data / "daemon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    argv = [sys.executable, "-m", "melipona.cli.supervise", str(data)] + ([str(config)] if config else [])
+    argv = [sys.executable, "-m", "melipona.cli.supervise", str(data), str(config or ""), host or ""]
     try:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
     finally:
@@ -136,16 +136,17 @@ def running(data: Path) -> int | None:
     return None
 
 
-def daemon_argv(data: Path, config: Path | None) -> list[str]:
+def daemon_argv(data: Path, config: Path | None, host: str | None = None) -> list[str]:
     """How the daemon is started."""
-    extra = ["--config", str(config)] if config else []
+    extra = (["--config", str(config)] if config else []) + (["--host", host] if host else [])
     return [sys.executable, "-m", "melipona.daemon", "--data", str(data), *extra]
 
 
 def main() -> None:
-    """`python -m melipona.cli.supervise DATA [CONFIG]`."""
+    """`python -m melipona.cli.supervise DATA [CONFIG [HOST]]`; what is empty is not given."""
     data = Path(sys.argv[1])
-    config = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    given = [*sys.argv[2:], "", ""]
+    config, host = Path(given[0]) if given[0] else None, given[1] or None
     (data / "run").mkdir(mode=0o700, exist_ok=True)
     lock = os.open(data / "run" / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -155,7 +156,7 @@ def main() -> None:
         sys.exit(0)
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
-    supervisor = Supervisor(daemon_argv(data, config))
+    supervisor = Supervisor(daemon_argv(data, config, host))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, supervisor.end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -25,8 +25,9 @@ LOG_LINES = 12
 @click.command(cls=Command)
 @click.option("--detach", "-d", is_flag=True, help="Leave it running, and start it again when it crashes.")
 @click.option("--foreground", is_flag=True, help="Run it here (the default), for systemd or to look at.")
+@click.option("--host", "address", metavar="ADDRESS", help="Address of the page and the API (127.0.0.1).")
 @pass_env
-def up(env: Env, detach: bool, foreground: bool) -> None:
+def up(env: Env, detach: bool, foreground: bool, address: str | None) -> None:
     """Start the hive and print a one-time link to its page. On a running hive, only print the link."""
     if detach and foreground:
         raise click.UsageError("--detach and --foreground exclude each other")
@@ -34,15 +35,15 @@ def up(env: Env, detach: bool, foreground: bool) -> None:
     if env.client.ready():
         _tell(env)
     elif detach:
-        _detached(env)
+        _detached(env, address)
         _tell(env)
     else:
-        _in_foreground(env)
+        _in_foreground(env, address)
 
 
-def _detached(env: Env) -> None:
+def _detached(env: Env, address: str | None) -> None:
     """Start the supervisor, unless there is one whose daemon is just away, and wait until the hive is ready."""
-    child = None if supervise.running(env.data) else supervise.start(env.data, env.config)
+    child = None if supervise.running(env.data) else supervise.start(env.data, env.config, address)
     begun = told = time.monotonic()
     mark = _log_size(env.data)
     while not env.client.ready():
@@ -68,7 +69,7 @@ def _tell(env: Env) -> None:
     env.out.note(f"the hive in {env.data} runs; the link works once, for ten minutes")
 
 
-def _in_foreground(env: Env) -> None:
+def _in_foreground(env: Env, address: str | None) -> None:
     """Become the daemon. A process beside it tells the link once it is ready: on the terminal, else in a 0600 file."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -78,7 +79,7 @@ def _in_foreground(env: Env) -> None:
             _announce(env, daemon)
         os._exit(0)
     os.wait()
-    argv = supervise.daemon_argv(env.data, env.config)
+    argv = supervise.daemon_argv(env.data, env.config, address)
     os.execv(argv[0], argv)  # noqa: S606
 
 
