@@ -12,11 +12,13 @@ import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, insert
 
+from bench.brokers import NATS, REDIS, Broker, installed, start
 from bench.figures import OURS, Figure, Values, percentile
 from bench.rounds import Contender, Run
 from melipona.clock import SystemClock
@@ -30,11 +32,11 @@ from melipona.store.sqlite import connect
 
 THREAD, BARE, SQLITE = "thread + fdatasync", "fdatasync", "the same rows by bare SQLite"
 FIGURES = (
-    Figure("p50_1", "us", THREAD),
-    Figure("p99_1", "us", THREAD),
-    Figure("rate_1", "/s", THREAD),
-    Figure("rate_16", "/s", THREAD),
-    Figure("rate_256", "/s", THREAD),
+    Figure("p50_1", "us", THREAD, peers=(REDIS, NATS)),
+    Figure("p99_1", "us", THREAD, peers=(REDIS, NATS)),
+    Figure("rate_1", "/s", THREAD, peers=(REDIS, NATS)),
+    Figure("rate_16", "/s", THREAD, peers=(REDIS, NATS)),
+    Figure("rate_256", "/s", THREAD, peers=(REDIS, NATS)),
     Figure("cpu_us_256", "us", THREAD),
     Figure("sync_p50", "us", BARE),
     Figure("rows_256", "/s", SQLITE),
@@ -181,22 +183,37 @@ def _bare(floor: SyncThread, count: int) -> Values:
 def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
     """A store on a loop of the product's kind and the floor's thread on asyncio's own, for all rounds."""
     count = run.size(400, 120, 20)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner, asyncio.Runner() as plain:
+    with (
+        ExitStack() as stack,
+        asyncio.Runner(loop_factory=loop_factory()) as runner,
+        asyncio.Runner() as plain,
+        asyncio.Runner(loop_factory=loop_factory()) as theirs,
+    ):
         store = runner.run(Store.open(run.folder / "mel.db", SystemClock(), force_place=True))
         floor = plain.run(_floor(run.folder / "floor"))
+        peers: dict[str, Broker] = {}
         try:
+            for name in installed() if run.peers else []:
+                peers[name] = theirs.run(start(name, run.folder / f"peer{len(peers)}", stack))
             runner.run(_measure(lambda: store.write(change), count // 2))  # the file grows, statements are compiled
             beside = run.folder / "beside.db"
             ensure_schema(beside, SystemClock())
             yield {
                 SQLITE: lambda: _rows(beside, count),
                 BARE: lambda: _bare(floor, count),
+                **{name: partial(_peer, theirs, peer, count) for name, peer in peers.items()},
                 THREAD: lambda: plain.run(_measure(floor.write, count)),
                 OURS: lambda: runner.run(_measure(lambda: store.write(change), count)),
             }
         finally:
+            for peer in peers.values():
+                theirs.run(peer.close())
             floor.close()
             runner.run(store.close())
+
+
+def _peer(runner: asyncio.Runner, peer: Broker, count: int) -> Values:
+    return runner.run(_measure(peer.write, count))
 
 
 async def _floor(path: Path) -> SyncThread:

@@ -22,6 +22,8 @@ QUEUE = 2000
 """Events that may wait for one client."""
 BEAT_SECONDS = 15.0
 BEAT = b":\n\n"
+Write = Callable[[bytes], bool]
+"""Writes a piece of a stream; False while the connection takes no more."""
 
 
 class Client:
@@ -35,27 +37,63 @@ class Client:
         """It is also told what changes in the snapshot (`board.py`)."""
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._write: Write | None = None
+        self._after = 0
+        self._sending = False
+        """Its task sends what it took; whatever comes meanwhile must come after that."""
+        self._over = False
+
+    def flow(self, write: Write, after: int) -> None:
+        """From now on have what is given written by `write`, without events up to `after`, past its task: to wake 500
+        of them costs more than to write. What `write` does not take, the task takes."""
+        self._write, self._after = write, after
 
     def give(self, number: int, data: bytes) -> None:
         """Queue bytes for it; past the bound it is closed."""
-        if self.deaf:
+        if self.deaf or self._over:
             return
         if len(self._waiting) >= QUEUE:
             self.close()
             return
         self._waiting.append((number, data))
-        self._news.set()
+        if self._write is None:
+            self._news.set()
+        elif len(self._waiting) == 1:  # else it is on its way
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write all that waits, joined, once a turn of the loop."""
+        if self._write is None or self._over or not self._waiting:
+            return
+        joined = self._joined(self._after)
+        if self._sending or (joined and not self._write(joined)):
+            self._news.set()
+        else:
+            self._waiting.clear()
 
     async def taken(self, after: int) -> bytes:
-        """Wait for news and take all of it, without events up to `after`; may be empty."""
+        """Wait for news and take all of it, without events up to `after`; may be empty. The next call says that it is
+        sent."""
+        self._sending = False
         await self._news.wait()
         self._news.clear()
-        joined = b"".join(data for number, data in self._waiting if number == 0 or number > after)
+        joined = self._joined(after)
         self._waiting.clear()
+        self._sending = bool(joined)
         return joined
+
+    def _joined(self, after: int) -> bytes:
+        return b"".join(data for number, data in self._waiting if number == 0 or number > after)
+
+    def end(self) -> None:
+        """Nothing more is written."""
+        self._over = True
+        self._waiting.clear()
 
     def close(self) -> None:
         """End its stream."""
+        self.end()
         self._scope.cancel()
 
 
@@ -82,6 +120,7 @@ class Broadcaster:
 
     def remove(self, client: Client) -> None:
         """It has gone."""
+        client.end()
         self._clients.discard(client)
 
     def encoded(self, event: Event) -> bytes:

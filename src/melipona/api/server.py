@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from melipona.api.app import Api, make_api
 from melipona.api.guard import OPEN_PREFIX
 from melipona.api.listen import Listeners
+from melipona.api.live import Write
 from melipona.api.peers import OUTSIDE, check_peer
 from melipona.api.problems import MEDIA_TYPE, problem_response
 from melipona.api.protocol import HEADERS
@@ -63,6 +64,20 @@ class Connection(HttpToolsProtocol):
     def abort(self) -> None:
         """Drop the connection with everything that waits to be written."""
         self.transport.abort()
+
+    def pieces(self) -> Write:
+        """Writes pieces of the answer that is under way, without the task that makes it; False while it cannot."""
+        cycle, flow, transport = self.cycle, self.flow, self.transport
+
+        def write(data: bytes) -> bool:
+            if transport.is_closing():
+                return True
+            if flow.write_paused or not cycle.chunked_encoding or cycle.response_complete:
+                return False
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            return True
+
+        return write
 
     def _expect(self) -> None:
         self._arrived()

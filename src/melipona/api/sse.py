@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from melipona.api.board import Board
 from melipona.api.guard import Receive, Scope, Send
-from melipona.api.live import Broadcaster, Client
+from melipona.api.live import Broadcaster, Client, Write
 from melipona.principals import OperatorPrincipal
 from melipona.store import events as log
 from melipona.views.events import bounds
@@ -20,7 +20,8 @@ from melipona.views.request import PRINCIPAL
 
 MEDIA_TYPE = "text/event-stream"
 CONNECTION = "melipona.connection"
-"""Where `server.py` puts what can cut the connection; without it a reader that reads nothing would stay for ever."""
+"""Where `server.py` puts what can cut the connection, and write to it; without it a reader that reads nothing would
+stay for ever."""
 HELLO = b"retry: 1000\n\n"
 
 
@@ -32,6 +33,7 @@ class Stream(Response, ABC):
     def __init__(self, broadcaster: Broadcaster, *, agent: str | None = None, deaf: bool = False) -> None:
         super().__init__()
         self.broadcaster, self._agent, self._deaf = broadcaster, agent, deaf
+        self._pieces: Write | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
@@ -39,6 +41,7 @@ class Stream(Response, ABC):
         whole = False
         async with anyio.create_task_group() as tasks:
             client = Client(_asker(scope), tasks.cancel_scope, agent=self._agent, deaf=self._deaf)
+            self._pieces = scope[CONNECTION].pieces() if CONNECTION in scope else None
             tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
             try:
                 await self.pump(client, send)
@@ -83,6 +86,8 @@ class EventStream(Stream):
         if self._board is not None:
             self._board.join(client, first)
         sent = await self._stored(sent, send)  # what was committed between the last look and joining
+        if self._pieces is not None:
+            client.flow(self._pieces, sent)
         while True:
             data = await client.taken(sent)
             if data:
