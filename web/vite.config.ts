@@ -5,6 +5,7 @@ import { gzipSync } from "node:zlib";
 import tailwind from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
+import { installable } from "./scripts/manifest.mjs";
 
 const SMALLEST_GZIPPED = 1024;
 
@@ -25,7 +26,7 @@ function gzipped(): Plugin {
 }
 
 export default defineConfig({
-  plugins: [react(), tailwind(), gzipped()],
+  plugins: [react(), tailwind(), gzipped(), installable() as Plugin],
   resolve: { alias: { "~": fileURLToPath(new URL("./src", import.meta.url)) } },
   build: {
     outDir: "../src/melipona/api/page",

@@ -19,6 +19,8 @@ from melipona.errors import Invalid
 
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$", max_length=255)]
+"""Scheme, host and port, as browsers tell it: no path, no wildcard."""
 
 
 class Section(BaseModel):
@@ -36,6 +38,11 @@ class HiveSettings(Section):
     )
     port: int = Field(
         default=0, ge=0, le=65535, description="Loopback port of the API; 0 picks a free one once and keeps it."
+    )
+    embed_origins: tuple[Origin, ...] = Field(
+        default=(),
+        description="Origins whose pages may show an agent's page in a frame, such as http://localhost:3000; of the "
+        "same site as the hive, or nobody is logged in there.",
     )
     timezone: str = Field(
         default="", description="IANA name of the operator's time zone for days; empty uses the machine's."

@@ -22,8 +22,17 @@ from melipona.api.authority import PAGES
 
 FOR_EVER = "public, max-age=31536000, immutable"
 HTML = "text/html; charset=utf-8"
-TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
 PACKED = ".gz"
+ICONS = frozenset(f"icon-{kind}.png" for kind in (192, 512, "maskable", "touch"))
+PLAIN = ICONS | {"mark.svg", "manifest.webmanifest"}
+"""Files that go by their plain names, for what a browser keeps of them itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,8 @@ class Page:
         """A file as a response, None when there is none of that name."""
         if name not in self.files:
             return None
-        headers = {"Cache-Control": FOR_EVER if name != "mark.svg" else "no-store", "Vary": "Accept-Encoding"}
+        for_ever = name not in PLAIN
+        headers = {"Cache-Control": FOR_EVER if for_ever else "no-store", "Vary": "Accept-Encoding"}
         entry = self.files[name]
         if name in self.packed and "gzip" in encodings:
             entry, headers["Content-Encoding"] = self.packed[name], "gzip"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any, cast
 
 import anyio
@@ -17,12 +18,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from melipona.api.app import Api, make_api
+from melipona.api.authority import AGENT_PAGE
 from melipona.api.guard import OPEN_PREFIX
 from melipona.api.listen import Listeners
 from melipona.api.live import Write
 from melipona.api.peers import OUTSIDE, check_peer
 from melipona.api.problems import MEDIA_TYPE, problem_response
-from melipona.api.protocol import HEADERS
+from melipona.api.protocol import HEADERS, embedded_headers
 from melipona.api.services import Services
 from melipona.api.sse import CONNECTION
 from melipona.errors import Refused
@@ -31,6 +33,15 @@ CONNECTIONS = 512
 KEEP_ALIVE_SECONDS = 75
 HEADER_SECONDS = 10
 END_SECONDS = 2
+
+
+class State(ServerState):
+    """What the connections of one transport share. `agent_page` goes out with the one address that may be embedded."""
+
+    def __init__(self, embed_origins: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.default_headers = list(HEADERS)
+        self.agent_page = embedded_headers(embed_origins)
 
 
 class Connection(HttpToolsProtocol):
@@ -56,6 +67,8 @@ class Connection(HttpToolsProtocol):
         if cycle is not None and self.scope["path"].startswith(OPEN_PREFIX):
             # Files of the page are the one thing that browsers may keep: those answers say themselves how long.
             cycle.default_headers = [pair for pair in HEADERS if pair[0] != b"cache-control"]
+        elif cycle is not None and AGENT_PAGE.fullmatch(self.scope["path"]):
+            cycle.default_headers = cast("State", self.server_state).agent_page
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()
@@ -129,7 +142,7 @@ async def serve(
     api = await make_api(services)
     loop = asyncio.get_running_loop()
     # Apart, so that strangers who fill the loopback port's connections do not keep the owner from the socket.
-    own, page = _state(), _state()
+    own, page = State(services.settings.hive.embed_origins), State(services.settings.hive.embed_origins)
     unix = await loop.create_unix_server(_factory(OwnersConnection, api.guarded("socket"), own), sock=listeners.unix)
     tcp = await loop.create_server(_factory(Connection, api.guarded("tcp"), page), sock=listeners.tcp)
     try:
@@ -162,12 +175,6 @@ def _factory(kind: type[Connection], app: Any, state: ServerState) -> Any:
     )
     config.load()
     return lambda: kind(config, state, {})
-
-
-def _state() -> ServerState:
-    state = ServerState()
-    state.default_headers = list(HEADERS)
-    return state
 
 
 async def _finish(*states: ServerState) -> None:

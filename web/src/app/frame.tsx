@@ -42,7 +42,7 @@ export function Frame(): ReactNode {
   const [help, setHelp] = useState(false);
   const [narrow, setNarrow] = useState(() => kept("melipona.rail") === "narrow");
   const navigate = useNavigate();
-  const { why, new: making } = useSearch({ from: "/frame" });
+  const { why, new: making, embed } = useSearch({ from: "/frame" });
   const link = useLink();
   useEffect(goLive, []);
   useTitle();
@@ -71,9 +71,9 @@ export function Frame(): ReactNode {
       >
         To the content
       </a>
-      <Rail narrow={narrow} onToggle={() => toggle(!narrow)} />
+      {!embed && <Rail narrow={narrow} onToggle={() => toggle(!narrow)} />}
       <div className="flex min-w-0 flex-1 flex-col">
-        <TopLine onSearch={() => setPalette(true)} />
+        {embed ? <EmbeddedLine /> : <TopLine onSearch={() => setPalette(true)} />}
         <Trouble />
         <main
           id="content"
@@ -82,7 +82,7 @@ export function Frame(): ReactNode {
         >
           <Outlet />
         </main>
-        <BottomBar />
+        {!embed && <BottomBar />}
       </div>
       <Suspense fallback={null}>
         {palette && <Palette onClose={() => setPalette(false)} onHelp={() => setHelp(true)} />}
@@ -189,6 +189,25 @@ function TopLine({ onSearch }: { onSearch: () => void }): ReactNode {
         {hive && <Spent usd={hive.spent.usd} budget={hive.spent.budget_usd} />}
         <LinkState />
       </div>
+    </header>
+  );
+}
+
+/** All that stands above an embedded view: whether it is of now, and the way out of the frame. */
+function EmbeddedLine(): ReactNode {
+  const href = useLocation({ select: (at) => at.href });
+  return (
+    <header className="flex h-8 shrink-0 items-center justify-end gap-3 border-b border-line px-3 text-sm">
+      <LinkState />
+      <a
+        href={href.replace(/[?&]embed=1\b/, "").replace(/^([^?]*)&/, "$1?")}
+        target="_blank"
+        rel="noopener noreferrer"
+        className={buttonClass("quiet", true)}
+      >
+        Open in Melipona
+        <Icon name="link" />
+      </a>
     </header>
   );
 }
@@ -315,6 +334,8 @@ function LoggedOut(): ReactNode {
   return (
     <Empty title="You are logged out">
       <p>
+        {window.top !== window.self &&
+          "A browser sends no login into a frame of another site: the page around this one must be of the same site as the hive. "}
         Your agents go on. Run <code className="font-mono">mel login</code> on the hive's machine and open the
         link it prints.
       </p>

@@ -5,13 +5,14 @@ import {
   createRouter,
   lazyRouteComponent,
   Outlet,
+  retainSearchParams,
 } from "@tanstack/react-router";
 import { Agent } from "~/features/agents/agent";
 import { ASKED } from "~/features/agents/controls";
 import { Swarm } from "~/features/swarm/swarm";
 import { Failed, Lost } from "./failed";
 import { Frame } from "./frame";
-import { number, oneOf, type Raw, sparse, text } from "./search";
+import { embed, number, oneOf, type Raw, sparse, text } from "./search";
 
 const root = createRootRoute({ component: Outlet, notFoundComponent: Lost });
 
@@ -26,7 +27,9 @@ const frame = createRoute({
   id: "frame",
   component: Frame,
   notFoundComponent: Lost,
-  validateSearch: (raw: Raw) => sparse({ why: text(raw, "why"), new: oneOf(raw, "new", ["agent"]) }),
+  validateSearch: (raw: Raw) =>
+    sparse({ why: text(raw, "why"), new: oneOf(raw, "new", ["agent"]), embed: embed(raw) }),
+  search: { middlewares: [retainSearchParams(["embed"])] }, // an embedded view stays one, wherever it goes
 });
 
 export const SORTS = ["need", "name", "model", "context", "cost", "since"] as const;

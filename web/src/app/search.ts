@@ -17,6 +17,11 @@ export function oneOf<const T extends string>(raw: Raw, key: string, allowed: re
   return allowed.find((each) => each === raw[key]);
 }
 
+/** `embed=1`: the view without what stands around it, for a frame in somebody's own page. */
+export function embed(raw: Raw): 1 | undefined {
+  return Number(raw.embed) === 1 ? 1 : undefined;
+}
+
 /** Without what is undefined, so that it does not stand in the address. */
 export function sparse<T extends Record<string, unknown>>(
   search: T,
