@@ -1,4 +1,5 @@
-"""A client of the operator's API over the unix socket, on the standard library alone (D-40).
+"""A client of the operator's API over the unix socket, on the standard library alone (D-40); `remote.py` gets it to a
+hive on another machine.
 
 It dials the socket through `/proc/self/fd`, so that the data folder's path may be of any length (D-10), makes sure that
 the one who answers is the folder's owner, and checks the protocol's number before it trusts anything else in a response
@@ -16,7 +17,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from urllib.parse import quote, urlencode
 
 PROTOCOL = 1
@@ -27,7 +28,7 @@ AGAIN_SECONDS = 15.0
 
 FAILED, USAGE, NOT_FOUND, REFUSED, UNREACHABLE, UNKNOWN = 1, 2, 3, 4, 5, 75
 """Exit codes (D-5)."""
-_EXIT = {400: USAGE, 401: REFUSED, 403: REFUSED, 404: NOT_FOUND, 409: REFUSED, 422: USAGE, 429: REFUSED}
+_EXIT = {400: USAGE, 401: REFUSED, 403: REFUSED, 404: NOT_FOUND, 409: REFUSED, 421: REFUSED, 422: USAGE, 429: REFUSED}
 
 Json = dict[str, Any]
 
@@ -58,6 +59,47 @@ class Problem(ClientError):
         self.status, self.document = status, document
 
 
+class Endpoint(Protocol):
+    """Where a daemon is."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        ...
+
+    def connect(self, timeout: float) -> http.client.HTTPConnection:
+        """A connection that stands.
+
+        Raises:
+            Unreachable: why there is none.
+        """
+        ...
+
+    def refused(self, status: int) -> ClientError | None:
+        """What an answer with that status means here, if something else than it says."""
+        ...
+
+
+class _Socket:
+    """The unix socket of the hive in `data`."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self.headers: dict[str, str] = {}
+
+    def connect(self, timeout: float) -> http.client.HTTPConnection:
+        connection = _Connection(self._data / "run", timeout)
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise _unreachable(self._data, error) from error
+        return connection
+
+    def refused(self, status: int) -> None:
+        del status
+
+
 class _Connection(http.client.HTTPConnection):
     """HTTP over a unix socket in a folder."""
 
@@ -81,11 +123,12 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Client:
-    """Calls the daemon of the hive in `data`."""
+    """Calls the daemon of the hive in `data`, or the one at `endpoint`."""
 
-    def __init__(self, data: Path, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, data: Path, *, timeout: float = TIMEOUT, endpoint: Endpoint | None = None) -> None:
         self.data = data
         self._timeout = timeout
+        self._endpoint: Endpoint = endpoint or _Socket(data)
 
     def get(self, path: str, /, *, timeout: float | None = None, **query: Any) -> Json:
         """Read something; repeated by itself while a daemon restarts.
@@ -191,26 +234,29 @@ class Client:
 
     def _open(
         self, method: str, path: str, body: Json | None, headers: dict[str, str], timeout: float
-    ) -> tuple[_Connection, http.client.HTTPResponse]:
-        connection = _Connection(self.data / "run", timeout)
-        try:
-            connection.connect()
-        except OSError as error:
-            connection.close()
-            raise _unreachable(self.data, error) from error
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = self._endpoint.connect(timeout)
         payload = None if body is None else json.dumps(body).encode()
         sent = (
-            headers | {"Melipona-Protocol": str(PROTOCOL)} | ({"Content-Type": "application/json"} if payload else {})
+            headers
+            | self._endpoint.headers
+            | {"Melipona-Protocol": str(PROTOCOL)}
+            | ({"Content-Type": "application/json"} if payload else {})
         )
         try:
             connection.request(method, path, payload, sent)
-            return connection, connection.getresponse()
+            response = connection.getresponse()
         except TimeoutError as error:
             connection.close()
             raise _timed_out(method) from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise _broken(method) from error
+        if (refused := self._endpoint.refused(response.status)) is not None:
+            response.close()
+            connection.close()
+            raise refused
+        return connection, response
 
 
 def _check_owner(sock: socket.socket, owner: int) -> None:

@@ -21,6 +21,7 @@ TIMEOUT = 3600.0
 @pass_env
 def backup(env: Env, file: Path, homes: bool) -> None:
     """Write a backup of the hive, running or not: mel backup hive.tar.gz"""
+    env.need_machine("`mel backup`")
     path = file.absolute()
     try:
         result = env.client.post("/backup", {"path": str(path), "homes": homes}, timeout=TIMEOUT)
@@ -46,6 +47,7 @@ def backup(env: Env, file: Path, homes: bool) -> None:
 @pass_env
 def restore(env: Env, file: Path) -> None:
     """Put a backup into an empty data folder: mel restore hive.tar.gz --data DIR"""
+    env.need_machine("`mel restore`")
     if env.client.ready():
         raise ClientError(f"a hive runs in {env.data}", "choose an empty folder with --data", exit_code=REFUSED)
     make_private(env.data)

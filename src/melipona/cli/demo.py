@@ -13,6 +13,7 @@ from melipona.cli.options import Command
 @pass_env
 def demo(env: Env, keep: bool) -> int:
     """Watch a hive work for a minute: two agents in real boxes, a killed daemon, nothing lost. Needs no key."""
+    env.need_machine("`mel demo`")
     from melipona.demo import play
 
     return play(keep=keep, json=env.json, data=env.data_option)

@@ -32,7 +32,7 @@ def _checks(env: Env) -> list[Json]:
     try:
         return env.client.post("/doctor", timeout=TIMEOUT)["items"]
     except Unreachable as error:
-        if error.code not in OFFLINE:
+        if error.code not in OFFLINE or env.host is not None:
             raise
         from melipona.cli import offline
 

@@ -21,6 +21,7 @@ END_SECONDS = 120.0
 @pass_env
 def down(env: Env) -> None:
     """End turns, boxes and daemon. Mail and agents stay and go on with the next `mel up`."""
+    env.need_machine("`mel down`")
     parent = supervise.running(env.data)
     try:
         pid = int(env.client.post("/stop")["pid"])

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from melipona.cli.out import Out
-from melipona.client import Client, Json, Unreachable
+from melipona.client import TIMEOUT, USAGE, Client, ClientError, Json, Unreachable
 
 OFFLINE = frozenset({"no_socket", "refused"})
 """Why no daemon answers when none runs; any other reason is an error."""
@@ -24,6 +24,7 @@ class Env:
 
     data_option: Path | None = None
     config_option: Path | None = None
+    host_option: str | None = None
     json: bool = False
     told: list[str] = field(default_factory=list[str])
 
@@ -47,10 +48,39 @@ class Env:
         usual = self.data / "mel.toml"
         return usual if usual.exists() else None
 
+    @property
+    def host(self) -> str | None:
+        """The address of a hive on another machine: `--host` or `MEL_HOST`; None means the one in the data folder."""
+        return self.host_option or os.environ.get("MEL_HOST") or None
+
     @cached_property
     def client(self) -> Client:
         """Talks to the daemon."""
-        return Client(self.data)
+        return self.client_within(TIMEOUT)
+
+    def client_within(self, seconds: float) -> Client:
+        """The same, with another time after which an answer is not waited for any more.
+
+        Raises:
+            ClientError: the address is none, or no token for it is known.
+        """
+        if self.host is None:
+            return Client(self.data, timeout=seconds)
+        from melipona.remote import Remote, token_for  # nobody needs it for a hive here
+
+        token = os.environ.get("MEL_TOKEN") or token_for(self.host)
+        return Client(self.data, timeout=seconds, endpoint=Remote(self.host, token))
+
+    def need_machine(self, what: str) -> None:
+        """Go no further with a hive that is elsewhere.
+
+        Raises:
+            ClientError: it is.
+        """
+        if self.host is not None:
+            remedy = "run it there, or leave --host and MEL_HOST out"
+            code = "other_machine"
+            raise ClientError(f"{what} works on the hive's own machine alone", remedy, code=code, exit_code=USAGE)
 
     def read(self, path: str, **query: Any) -> Json:
         """Ask the daemon; with none running, read the store and say so (D-4).
@@ -61,7 +91,7 @@ class Env:
         try:
             return self.client.get(path, **query)
         except Unreachable as error:
-            if error.code not in OFFLINE:
+            if error.code not in OFFLINE or self.host is not None:
                 raise
             from melipona.cli import offline
 

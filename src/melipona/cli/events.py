@@ -99,6 +99,7 @@ def _short(value: object) -> str:
 
 
 def _verify(env: Env) -> None:
+    env.need_machine("`mel events --verify`")
     from melipona.cli import offline
 
     result = offline.verify(env.data)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from melipona.cli.env import Env, pass_env
 from melipona.cli.options import Command
 from melipona.cli.out import Column
 from melipona.cli.words import ago, ahead
-from melipona.client import segment
+from melipona.client import Client, segment
 
 COLUMNS = (
     Column("session"),
@@ -29,15 +31,37 @@ COLUMNS = (
 @click.option("--outside", is_flag=True, help="A link that is good from other machines too.")
 @pass_env
 def login(env: Env, list_: bool, revoke: str | None, person: str | None, outside: bool) -> None:
-    """Print a one-time link (ten minutes) to the page."""
+    """Print a one-time link (ten minutes) to the page. With --host: keep a token for the hive there.
+
+    The token is asked for, or read from standard input; it is never an argument.
+    """
     if revoke is not None:
         env.client.delete(f"/sessions/{segment(revoke)}")
         env.out.json({"id": revoke, "revoked": True}) if env.json else env.out.line(f"session {revoke} is ended")
     elif list_:
         _list(env)
+    elif env.host is not None and person is None:
+        _keep_token(env, env.host)
     else:
         link = env.client.post("/login-links", {"person": person, "outside": outside})
         env.out.json(link) if env.json else env.out.raw(link["url"])
+
+
+def _keep_token(env: Env, host: str) -> None:
+    """Ask for a token, try it, keep it."""
+    import getpass
+
+    from melipona.remote import Remote, checked, keep_token
+
+    where = checked(host)
+    token = (getpass.getpass(f"token for {where}: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+    me = Client(env.data, endpoint=Remote(where, token)).get("/me")
+    path = keep_token(where, token)
+    if env.json:
+        env.out.json({"host": where, "person": me["person"], "may": me["may"], "file": str(path)})
+        return
+    env.out.line(f"you are {me['person']} at {where} and may {', '.join(me['may'])}")
+    env.out.note(f"the token is kept in {path}")
 
 
 def _list(env: Env) -> None:

@@ -25,14 +25,28 @@ def _set_config(ctx: click.Context, _: click.Parameter, value: str | None) -> No
         _env(ctx).config_option = Path(value)
 
 
+def _set_host(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        _env(ctx).host_option = value
+
+
 def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         _env(ctx).json = True
 
 
-def common() -> list[click.Parameter]:
-    """The options that every command and group has."""
+def common(*, host: bool = True) -> list[click.Parameter]:
+    """The options that every command and group has. Without `host` for what starts a hive here."""
+    elsewhere = click.Option(
+        ["--host"],
+        metavar="URL",
+        expose_value=False,
+        callback=_set_host,
+        is_eager=True,
+        help="A hive on another machine (MEL_HOST).",
+    )
     return [
+        *([elsewhere] if host else []),
         click.Option(["--json"], is_flag=True, expose_value=False, callback=_set_json, is_eager=True, help="JSON."),
         click.Option(
             ["--data"],
@@ -58,9 +72,17 @@ def common() -> list[click.Parameter]:
 class Command(click.Command):
     """A command with the common options."""
 
+    has_host = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params.extend(common())
+        self.params.extend(common(host=self.has_host))
+
+
+class LocalCommand(Command):
+    """One that makes no sense for a hive on another machine, and whose `--host` is something else."""
+
+    has_host = False
 
 
 class Group(click.Group):
@@ -78,10 +100,10 @@ Group.group_class = Group
 
 def complete_agents(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of agents for the shell; none when no daemon answers at once."""
-    from melipona.client import Client, ClientError
+    from melipona.client import ClientError
 
     try:
-        agents = Client(_env(ctx).data, timeout=1.0).get("/agents", next=incomplete or None)["items"]
+        agents = _env(ctx).client_within(1.0).get("/agents", next=incomplete or None)["items"]
     except (ClientError, KeyError, TypeError):
         return []
     return [

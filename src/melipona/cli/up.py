@@ -12,7 +12,7 @@ import click
 
 from melipona.cli import supervise
 from melipona.cli.env import Env, pass_env
-from melipona.cli.options import Command
+from melipona.cli.options import LocalCommand
 from melipona.cli.place import make_private
 from melipona.client import ClientError, Json
 from melipona.text import visible
@@ -22,7 +22,7 @@ SETTLE_SECONDS = 20.0
 LOG_LINES = 12
 
 
-@click.command(cls=Command)
+@click.command(cls=LocalCommand)
 @click.option("--detach", "-d", is_flag=True, help="Leave it running, and start it again when it crashes.")
 @click.option("--foreground", is_flag=True, help="Run it here (the default), for systemd or to look at.")
 @click.option("--host", "address", metavar="ADDRESS", help="Address of the page and the API (127.0.0.1).")
@@ -31,6 +31,7 @@ def up(env: Env, detach: bool, foreground: bool, address: str | None) -> None:
     """Start the hive and print a one-time link to its page. On a running hive, only print the link."""
     if detach and foreground:
         raise click.UsageError("--detach and --foreground exclude each other")
+    env.need_machine("`mel up`")
     make_private(env.data)
     if env.client.ready():
         _tell(env)
