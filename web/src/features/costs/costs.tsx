@@ -128,7 +128,7 @@ function Table({
 }): ReactNode {
   const cell = "h-8 px-2 text-right whitespace-nowrap last:pr-0";
   return (
-    <div className="overflow-x-auto">
+    <div data-wide className="overflow-x-auto">
       <table className="w-full border-collapse">
         <thead className="text-sm text-muted">
           <tr className="border-b border-line">

@@ -81,7 +81,10 @@ export const Row = memo(
         aria-current={current || undefined}
         className={`group relative border-b border-line last:border-b-0 hover:bg-hover max-md:min-h-15 max-md:px-4 max-md:py-2 md:h-9 ${GRID} ${current ? "bg-accent-quiet" : ""}`}
       >
-        <span role="cell" className="flex min-w-0 items-center gap-2 max-md:float-left max-md:mr-3">
+        <span
+          role="cell"
+          className="flex min-w-0 items-center gap-2 max-md:float-left max-md:mr-3 max-md:max-w-[44%]"
+        >
           <Link
             to="/agents/$name"
             params={{ name: agent.name }}
@@ -120,7 +123,7 @@ export const Row = memo(
           className="text-right text-muted max-md:absolute max-md:top-2 max-md:right-4 max-md:text-sm"
         >
           <Ago at={agent.since} />
-          <span className="ml-2 md:hidden">{money(agent.spent_usd)}</span>
+          {agent.spent_usd > 0 && <span className="ml-2 md:hidden">{money(agent.spent_usd)}</span>}
         </span>
         <span
           role="cell"
@@ -135,7 +138,7 @@ export const Row = memo(
             aria-label={agent.paused_at === null ? `Pause ${agent.name}` : `Resume ${agent.name}`}
             title={agent.paused_at === null ? "Pause" : "Resume"}
             onClick={() => run(agent.paused_at === null ? "pause" : "resume")}
-            className="md:opacity-0 md:group-focus-within:opacity-100 md:group-hover:opacity-100 md:[[aria-current]_&]:opacity-100"
+            className="max-md:min-h-11 max-md:min-w-11 md:opacity-0 md:group-focus-within:opacity-100 md:group-hover:opacity-100 md:[[aria-current]_&]:opacity-100"
           />
           <AgentMenu
             agent={agent}
@@ -146,7 +149,7 @@ export const Row = memo(
                 small
                 icon="more"
                 aria-label={`More for ${agent.name}`}
-                className="md:opacity-60 md:group-hover:opacity-100"
+                className="max-md:min-h-11 max-md:min-w-11 md:opacity-60 md:group-hover:opacity-100"
               />
             }
           />
