@@ -148,7 +148,10 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
             />
           </span>
         </div>
-        <nav aria-label={`Views of ${agent.name}`} className="-mb-px flex gap-4 overflow-x-auto pt-1.5">
+        <nav
+          aria-label={`Views of ${agent.name}`}
+          className="-mb-px flex gap-4 overflow-x-auto pt-1.5 max-md:gap-3 max-md:text-sm"
+        >
           {TABS.map((each) => (
             <Link
               key={each}
@@ -156,7 +159,7 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
               params={{ name: agent.name }}
               search={each === "conversation" ? {} : { tab: each }}
               aria-current={tab === each ? "page" : undefined}
-              className={`border-b-2 px-0.5 pb-1.5 max-md:py-2.5 ${tab === each ? "border-accent font-medium" : "border-transparent text-muted hover:text-text"}`}
+              className={`shrink-0 border-b-2 px-0.5 pb-1.5 whitespace-nowrap max-md:py-2.5 ${tab === each ? "border-accent font-medium" : "border-transparent text-muted hover:text-text"}`}
             >
               {NAMES[each]}
               {each === "mail" && agent.waiting > 0 && (
