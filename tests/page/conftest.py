@@ -56,12 +56,12 @@ def sit(browser: Browser, hive: HiveProcess, request: pytest.FixtureRequest) -> 
     contexts: list[BrowserContext] = []
     seats: list[Seat] = []
 
-    def one(width: int = 1440, theme: str = "light") -> Seat:
+    def one(width: int = 1440, theme: str = "light", person: str | None = None) -> Seat:
         size = {"width": width, "height": 844 if width < 500 else 900}
         context = browser.new_context(viewport=size, color_scheme=theme, has_touch=width < 500)  # type: ignore[arg-type]
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
-        url = str(hive.client.post("/login-links")["url"])
+        url = str(hive.client.post("/login-links", {"person": person})["url"])
         seat = Seat(context.new_page(), url.partition("/login")[0])
         seats.append(seat)
         listen(seat)

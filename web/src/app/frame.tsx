@@ -2,6 +2,7 @@ import { Link, Outlet, useLocation, useNavigate, useSearch } from "@tanstack/rea
 import { lazy, type ReactNode, Suspense, useEffect, useState } from "react";
 import { NewAgent } from "~/features/agents/new-agent";
 import { WhyDialog } from "~/features/agents/why";
+import { loadMe, useMe } from "~/live/may";
 import { goLive, useHive, useLink, useLive } from "~/live/store";
 import { limit, money, span } from "~/text/format";
 import { Button, buttonClass } from "~/ui/button";
@@ -45,6 +46,10 @@ export function Frame(): ReactNode {
   const { why, new: making, embed } = useSearch({ from: "/frame" });
   const link = useLink();
   useEffect(goLive, []);
+  useMe();
+  useEffect(() => {
+    if (link === "live") void loadMe();
+  }, [link]);
   useTitle();
   useKeys(
     {

@@ -1,4 +1,5 @@
 import type { ButtonHTMLAttributes, ReactNode, Ref } from "react";
+import { type Authority, useMe, whyNot } from "~/live/may";
 import { Icon, type IconName } from "./icons";
 
 export type Look = "plain" | "primary" | "danger" | "quiet";
@@ -23,6 +24,8 @@ interface Props extends ButtonHTMLAttributes<HTMLButtonElement> {
   small?: boolean;
   /** What it does is under way: it cannot be pressed again, and says so. */
   busy?: boolean;
+  /** What somebody needs to press it; it says why they may not. */
+  needs?: Authority | undefined;
   ref?: Ref<HTMLButtonElement>;
 }
 
@@ -31,16 +34,20 @@ export function Button({
   icon,
   small,
   busy,
+  needs,
   children,
   className,
   ...rest
 }: Props): ReactNode {
   const square = children === undefined;
+  useMe();
+  const refusal = needs === undefined ? null : whyNot(needs);
   return (
     <button
       type="button"
       {...rest}
-      disabled={rest.disabled || busy}
+      title={refusal ?? rest.title}
+      disabled={rest.disabled || busy || refusal !== null}
       aria-busy={busy || undefined}
       className={`${buttonClass(look, small, square)} ${busy ? "cursor-progress" : ""} ${className ?? ""}`}
     >

@@ -1,6 +1,7 @@
 // What a person can do to an agent. Nothing is refetched after it: the hive pushes what follows (DB-1, DB-7).
 import { useState } from "react";
 import { type Agent, api, type Changes, type NewAgent } from "~/api/client";
+import { mayNow } from "~/live/may";
 
 const VERBS = [
   "start",
@@ -51,10 +52,10 @@ export function freshKey(): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Which verbs make sense for an agent as it is now. */
+/** Which verbs make sense for an agent as it is now, and for who looks at it. */
 export function possible(agent: Agent): ReadonlySet<Verb> {
   const found = new Set<Verb>();
-  if (agent.state === "changing") return found;
+  if (agent.state === "changing" || !mayNow("act")) return found;
   const stopped = agent.wish === "stopped";
   found.add(agent.paused_at === null && agent.reason !== "interrupted" ? "pause" : "resume");
   if (agent.turn !== null) found.add("interrupt");

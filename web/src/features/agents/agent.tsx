@@ -126,6 +126,7 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
               </Button>
             ) : (
               <Button
+                needs="act"
                 small
                 look="quiet"
                 icon="pause"

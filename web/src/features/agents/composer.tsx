@@ -1,6 +1,7 @@
 import { type FormEvent, type KeyboardEvent, type ReactNode, useEffect, useRef, useState } from "react";
 import type { Agent } from "~/api/client";
 import { useKeys } from "~/app/keys";
+import { useMay, whyNot } from "~/live/may";
 import { useLink } from "~/live/store";
 import { plural } from "~/text/format";
 import { Button } from "~/ui/button";
@@ -50,6 +51,7 @@ export function Composer({ agent, onSending, onFailed }: Props): ReactNode {
   const field = useRef<HTMLTextAreaElement>(null);
   const again = useRef<{ text: string; key: string } | null>(null);
   const away = useLink() === "away";
+  const may = useMay("act");
   useKeys({ c: () => field.current?.focus() });
   useEffect(() => {
     drafts.set(name, text);
@@ -98,6 +100,7 @@ export function Composer({ agent, onSending, onFailed }: Props): ReactNode {
   }
 
   const working = agent.turn !== null && agent.reason !== "receive";
+  if (!may) return <p className="text-sm text-muted">{whyNot("act")}. You read what is said here.</p>;
   return (
     <form
       onSubmit={(event: FormEvent) => {

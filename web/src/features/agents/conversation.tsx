@@ -223,6 +223,7 @@ function PendingNote({ agent }: { agent: Agent }): ReactNode {
           <Foreign text={agent.pending?.by ?? ""} />.
         </span>
         <Button
+          needs="act"
           small
           look="quiet"
           busy={busy !== null}

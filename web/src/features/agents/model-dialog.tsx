@@ -65,6 +65,7 @@ function Form({ agent, onClose }: { agent: Agent; onClose: () => void }): ReactN
       </Field>
       {error !== null && <ProblemNotice error={error} />}
       <Button
+        needs="act"
         type="submit"
         look="primary"
         busy={busy !== null}

@@ -129,7 +129,7 @@ function Form({ onClose }: { onClose: () => void }): ReactNode {
       {error !== null && <ProblemNotice error={error} />}
       <div className="flex justify-end gap-2">
         <Button onClick={onClose}>Cancel</Button>
-        <Button type="submit" look="primary" busy={busy !== null}>
+        <Button needs="act" type="submit" look="primary" busy={busy !== null}>
           Make {name || "agent"}
         </Button>
       </div>

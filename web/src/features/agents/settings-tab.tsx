@@ -106,7 +106,7 @@ function Form({ agent }: { agent: Agent }): ReactNode {
         )}
       </Field>
       {error !== null && <ProblemNotice error={error} />}
-      <Button type="submit" look="primary" disabled={!touched} busy={busy !== null}>
+      <Button needs="act" type="submit" look="primary" disabled={!touched} busy={busy !== null}>
         Change {agent.name}
       </Button>
     </form>

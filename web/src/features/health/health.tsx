@@ -121,7 +121,7 @@ function Doctor(): ReactNode {
     <section className="space-y-3">
       <div className="flex items-center gap-3">
         <h2 className="font-semibold">Doctor</h2>
-        <Button className="ml-auto" busy={run.isPending} onClick={() => run.mutate()}>
+        <Button needs="act" className="ml-auto" busy={run.isPending} onClick={() => run.mutate()}>
           {run.isPending ? "Trying a real box" : "Examine this machine"}
         </Button>
       </div>

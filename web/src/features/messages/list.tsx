@@ -146,6 +146,7 @@ function Opened({
       <div className="flex flex-wrap items-center gap-x-4 gap-y-2 text-sm text-muted">
         {message.state === "parked" && (
           <Button
+            needs="act"
             small
             look="primary"
             icon="retry"

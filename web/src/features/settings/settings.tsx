@@ -4,14 +4,19 @@ import { type ReactNode, useState } from "react";
 import { api, body, type Setting } from "~/api/client";
 import { setTheme, THEMES, useTheme } from "~/app/theme";
 import { useAct } from "~/features/agents/actions";
+import { useMay } from "~/live/may";
 import { Button } from "~/ui/button";
 import { Confirm } from "~/ui/dialog";
 import { Search } from "~/ui/field";
 import { ProblemNotice } from "~/ui/notice";
 import { Ago, Badge, Foreign } from "~/ui/text";
+import { People } from "./people";
+import { Tokens } from "./tokens";
 
 interface Session {
   readonly id: string;
+  readonly person: string;
+  readonly address: string | null;
   readonly method: string;
   readonly user_agent: string;
   readonly created_at: string;
@@ -30,11 +35,14 @@ const settings = queryOptions({
 });
 
 export function SettingsPage(): ReactNode {
+  const admin = useMay("admin");
   return (
     <div className="mx-auto max-w-3xl space-y-10 px-4 py-4">
       <h1 className="text-lg font-semibold">Settings</h1>
       <Look />
       <Sessions />
+      <Tokens />
+      {admin && <People />}
       <InForce />
     </div>
   );
@@ -117,8 +125,9 @@ function Sessions(): ReactNode {
               <Foreign text={browser(session.user_agent)} />{" "}
               {session.current && <Badge tone="accent">this one</Badge>}
               <span className="block text-sm text-muted">
-                opened <Ago at={session.created_at} /> ago by {session.method}, seen{" "}
-                <Ago at={session.seen_at} /> ago
+                <Foreign text={session.person} />, opened <Ago at={session.created_at} /> ago by{" "}
+                {session.method}, seen <Ago at={session.seen_at} /> ago
+                {session.address === null ? "" : `, from ${session.address}`}
               </span>
             </span>
             {!session.current && (

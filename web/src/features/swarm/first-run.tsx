@@ -25,7 +25,7 @@ export function FirstRun(): ReactNode {
       </p>
       {error !== null && <ProblemNotice error={error} />}
       <div className="flex flex-wrap gap-2">
-        <Button look="primary" busy={busy !== null} onClick={first}>
+        <Button needs="act" look="primary" busy={busy !== null} onClick={first}>
           Make ana
         </Button>
         <Button onClick={() => void navigate({ to: ".", search: { new: "agent" } })}>

@@ -30,6 +30,7 @@ export function ForYou(): ReactNode {
         <h2 className="font-semibold text-accent">For you</h2>
         {data.length > 0 && (
           <Button
+            needs="act"
             small
             look="quiet"
             icon="check"

@@ -130,6 +130,7 @@ export const Row = memo(
           className={`relative z-10 flex justify-end gap-0.5 max-md:absolute max-md:right-2 max-md:bottom-0 ${changing ? "opacity-45" : ""}`}
         >
           <Button
+            needs="act"
             look="quiet"
             small
             icon={agent.paused_at === null ? "pause" : "play"}

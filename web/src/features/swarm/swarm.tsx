@@ -102,6 +102,7 @@ function Roster({ agents }: { agents: ReadonlyMap<string, Agent> }): ReactNode {
           className="max-lg:hidden"
         />
         <Button
+          needs="act"
           icon="plus"
           aria-label="New agent"
           onClick={() => void navigate({ search: (before) => ({ ...before, new: "agent" as const }) })}

@@ -24,6 +24,7 @@ export function Tombstones({ agents }: { agents: readonly Agent[] }): ReactNode 
                 destroyed <Ago at={agent.since} /> ago
               </span>
               <Button
+                needs="act"
                 small
                 look="quiet"
                 className="ml-auto text-danger"

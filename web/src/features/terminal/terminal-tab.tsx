@@ -46,7 +46,7 @@ export function TerminalTab({ agent }: { agent: Agent }): ReactNode {
       )}
       <Before agent={agent} />
       {error !== null && <ProblemNotice error={error} />}
-      <Button look="primary" icon="terminal" busy={busy !== null} onClick={() => void begin()}>
+      <Button needs="act" look="primary" icon="terminal" busy={busy !== null} onClick={() => void begin()}>
         Open a terminal
       </Button>
     </div>
