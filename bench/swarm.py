@@ -65,16 +65,24 @@ def _hive(hive: Hive, name: str, agents: int) -> Values:
     for agent in names:
         hive.agent(agent, engine="claude", model="sonnet")
     began = time.perf_counter()
-    for agent in names:
-        for _ in range(TURNS):
-            hive.send(agent, f"please {STEPS}")
-    count = "SELECT count(*) FROM turns WHERE agent LIKE ? AND state = 'ended'"
-    hive.wait(lambda: hive.rows(count, f"{name}-%")[0][0] >= agents * TURNS, "the turns of claude", 240)
+    sent = dict.fromkeys(names, 0)
+    hive.wait(lambda: _all_ended(hive, name, sent), "the turns of claude", 240)
     seconds = time.perf_counter() - began
     failed = hive.rows("SELECT count(*) FROM turns WHERE agent LIKE ? AND result <> 'ok'", f"{name}-%")
     for agent in names:
         hive.client.post(f"/agents/{agent}/stop")
     return {"turns_per_minute": agents * TURNS / seconds * 60, "failed_turns": failed[0][0]}
+
+
+def _all_ended(hive: Hive, name: str, sent: dict[str, int]) -> bool:
+    """Whether every agent has had its turns; one that is done is sent the next, or both would be one turn's."""
+    query = "SELECT agent, count(*) FROM turns WHERE agent LIKE ? AND state = 'ended' GROUP BY agent"
+    ended = dict(hive.rows(query, f"{name}-%"))
+    for agent, count in sent.items():
+        if count < TURNS and ended.get(agent, 0) == count:
+            hive.send(agent, f"please {STEPS}")
+            sent[agent] += 1
+    return all(ended.get(agent, 0) >= TURNS for agent in sent)
 
 
 @contextmanager
