@@ -1,8 +1,8 @@
 """Every fault point is crashed at in a story that passes it (SECURITY.md section 7, 29; I-1 to I-9, I-11, I-12, I-14).
 
 One run of `melipona.testing.crash_pairs` serves all tests here: each story as it is, each point once with the quickest
-story that passes it, the pairs that once failed, and as many of the others as fit into the time, by a seed that is
-printed. All pairs: `python -m melipona.testing.crash_pairs`. It is not marked `boxes`: the ordinary user's run of CI
+story that passes it, the pairs that once failed, and as many of the others, and of other faults (delay, hang, cancel,
+exception, disk, short write, duplicate), as fit into the time, by a seed that is printed. All pairs: `python -m melipona.testing.crash_pairs`. It is not marked `boxes`: the ordinary user's run of CI
 would tell the same stories again.
 """
 
@@ -17,12 +17,13 @@ import pytest
 
 from melipona.testing.crash_pairs import Pair, Result
 from melipona.testing.crash_stories import STORIES
+from melipona.testing.fault_plugin import KINDS
 from melipona.testing.fault_points import Code
 
 pytestmark = pytest.mark.timeout(1500)
 
-SECONDS = 100
-"""After this no pair is begun beyond one for each point."""
+SECONDS, OTHERS = 70, 30
+"""After this no pair is begun beyond one for each point; and what is given to other faults than crashes."""
 
 REGRESSIONS = {
     "turn=crash:agents.publish.after_write:1": "a draft stayed in /shared for ever, and counted",
@@ -74,7 +75,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Result]:
     """What became of each pair that was told."""
     report = tmp_path_factory.mktemp("pairs") / "report.jsonl"
     argv = [sys.executable, "-m", "melipona.testing.crash_pairs", "--report", str(report), "--jobs", "3"]
-    argv += ["--seconds", str(SECONDS), *(part for pair in REGRESSIONS for part in ("--also", pair))]
+    argv += ["--seconds", str(SECONDS), "--others", str(OTHERS), *(part for pair in REGRESSIONS for part in ("--also", pair))]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=1400, check=False)
     print(done.stdout[-20_000:], done.stderr[-5_000:])  # the seed, and what failed
     lines = report.read_text().splitlines() if report.exists() else []
@@ -100,6 +101,12 @@ def test_every_point_that_is_passed_can_be_listed(results: Mapping[str, Result])
     passed = {name for result in results.values() for name in result.passed}
     assert passed <= Code().points()
     assert len(passed) >= 120
+
+
+def test_other_faults_than_crashes_are_tried_too(results: Mapping[str, Result]) -> None:
+    """SECURITY.md section 6.3: each kind in turn, so that one of each is among the first."""
+    kinds = {wish.kind for pair in results if (wish := Pair.parse(pair).wish) is not None}
+    assert kinds == set(KINDS)
 
 
 @pytest.mark.parametrize("pair", REGRESSIONS)

@@ -4,6 +4,7 @@
     python -m melipona.testing.crash_pairs --story turn         # of one story
     python -m melipona.testing.crash_pairs --replay turn=crash:mail.send.after_commit:1
     python -m melipona.testing.crash_pairs --seed 7 --share 0.2 # each point once, and a fifth of the other pairs
+    python -m melipona.testing.crash_pairs --others 300         # and other faults at them for five minutes
     python -m bench.faults pairs --full --folder DIR --keep     # every pair, goes on where it was cut, keeps the result
 
 A story is told once without a fault, and the points it passes are recorded. Then it is told once for each of them: the
@@ -31,7 +32,7 @@ from pathlib import Path
 
 from melipona.testing.crash_rig import Rig, StoryFailed
 from melipona.testing.crash_stories import STORIES, Story, merged, model_api
-from melipona.testing.fault_plugin import Wish
+from melipona.testing.fault_plugin import Wish, kinds_at
 
 STORY_SECONDS = 60
 """No story takes longer, whatever dies in it."""
@@ -141,6 +142,20 @@ def pairs_of(told: Sequence[Result], *, most: int) -> list[Pair]:
         for point, times in sorted(result.passed.items()):
             found += [Pair(result.pair, Wish(point, nth)) for nth in range(1, min(times, most) + 1)]
     return found
+
+
+def other_faults(told: Sequence[Result], seed: int) -> list[Pair]:
+    """Everything else that can go wrong at the points that stories pass, in the seed's order, each kind in turn."""
+    chance = random.Random(seed)
+    by_kind: dict[str, list[Pair]] = {}
+    for result in told:
+        for point in sorted(result.passed):
+            for kind in kinds_at(point):
+                by_kind.setdefault(kind, []).append(Pair(result.pair, Wish(point, kind=kind)))
+    for pairs in by_kind.values():
+        chance.shuffle(pairs)
+    longest = max(map(len, by_kind.values()), default=0)
+    return [pairs[n] for n in range(longest) for pairs in by_kind.values() if n < len(pairs)]
 
 
 def chosen(told: Sequence[Result], share: float, seed: int, *, most: int = 1) -> tuple[list[Pair], list[Pair]]:
@@ -265,6 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the sample, and of the order")
     parser.add_argument("--share", type=float, default=1.0, help="of the pairs beyond one for each point")
     parser.add_argument("--seconds", type=float, help="begin no pair beyond one for each point after this time")
+    parser.add_argument("--others", type=float, default=0, help="seconds for other faults than crashes")
     parser.add_argument("--also", action="append", default=[], metavar="PAIR", help="a pair that is told in any case")
     parser.add_argument("--passings", type=int, default=1, help="passings of a point that are crashed at most")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -289,6 +305,8 @@ def _campaign(options: argparse.Namespace, room: Path) -> int:
         until = None if options.seconds is None else began + options.seconds
         also = [Pair.parse(text) for text in options.also]
         results = [*told, *run([*also, *must], room, options.jobs, options.report, more=more, until=until)]
+        others, until = other_faults(told, seed) if options.others else [], time.monotonic() + options.others
+        results += run([], room, options.jobs, options.report, more=others, until=until)
     failed = [result for result in results if result.findings]
     for result in failed:
         print(f"\n{result.pair} FAILED ({result.seconds:.1f} s)", *result.findings, sep="\n  ")

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,20 @@ from melipona.testing.forked_daemons import be_a_program, imported
 from melipona.testing.invariants import Expect, Finding, Promise, check
 from melipona.testing.leftovers import leftovers, processes
 from melipona.testing.turn_logs import check_logs
+from melipona.turns import model as turn_model
 
 Json = dict[str, Any]
 LOOK = 0.004
 imported()  # once here, not in each daemon that is forked
 READY_SECONDS = 20.0
+UPSTREAM_PAUSE = timedelta(seconds=0.2)
+"""What an agent waits after a fault of ours in its turn, instead of half a minute."""
+MAY_END = {"exception", "cancel", "enospc", "eio"}
+"""Faults that a process may end of, with whatever code: it is started again."""
 RECOVERY_SECONDS = 15.0
 """A cap for a busy machine. The 5 s of I-11 are measured by `bench.faults`, one hive at a time."""
+HANG_SECONDS = 0.7
+"""How long a daemon that hangs at a point is left alone before it is killed."""
 DAY = 86_400_000_000
 CONFIG = """
 [mail]
@@ -199,7 +207,7 @@ class Rig:
         try:
             self._apart()
             if wishes or record is not None:
-                faults.install(FaultPlugin(wishes, record))
+                faults.install(FaultPlugin(wishes, record, HANG_SECONDS))
             code = work()
         except BaseException:
             traceback.print_exc()
@@ -211,6 +219,7 @@ class Rig:
         """Make the child look like a program that was just started."""
         be_a_program(self.folder / "log")
         os.environ.update(self.env)
+        turn_model.UPSTREAM_PAUSE = UPSTREAM_PAUSE
         if self.shift:
             real, shift = clock.SystemClock.now, self.shift
             clock.SystemClock.now = lambda self: clock.Micros(real(self) + shift)
@@ -230,9 +239,10 @@ class Rig:
         return code
 
     def _judge(self, code: int) -> None:
-        if code == CRASHED:
+        kinds = {wish.kind for wish in self.wishes}
+        if code == CRASHED or (code == -signal.SIGKILL and "hang" in kinds):
             self.deaths += 1
-        elif code not in (0, 75):
+        elif code not in (0, 75) and (code < 0 or not kinds & MAY_END):
             self.findings.append(Finding("daemon", "exit", f"a process ended with {code}: {self.log[-1500:]}"))
 
     def _await_end(self) -> int:
