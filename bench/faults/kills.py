@@ -317,14 +317,17 @@ class Killer:
 def given_back(hive: HiveProcess, kills: Sequence[Kill]) -> Generator[float]:
     """Seconds from a kill in a box until the turn that died of it had ended and its mail was given back.
 
-    A turn that outlives a kill (its engine was not prompted yet and is started anew) counts from the last one.
+    A turn that outlives a kill (its engine was not prompted yet and is started anew) counts from the last one; one
+    whose daemon was killed too counts from when the next was ready, which is a recovery of its own.
     """
     last = {kill.turn: kill.at for kill in kills if kill.turn is not None}
+    ready = [kill.at + round(kill.seconds * 1_000_000) for kill in kills if kill.seconds is not None]
     with closing(sqlite3.connect(f"file:{hive.data / 'mel.db'}?mode=ro", uri=True)) as c:
         for turn, at in last.items():
             row = c.execute("SELECT ended_at, result FROM turns WHERE id = ?", (turn,)).fetchone()
             if row is not None and row[0] is not None and row[1] != "ok" and row[0] >= at:
-                yield (row[0] - at) / 1_000_000
+                since = max([at, *(moment for moment in ready if moment <= row[0])])
+                yield (row[0] - since) / 1_000_000
 
 
 def _one(data: Path, query: str) -> Any:

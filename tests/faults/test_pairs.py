@@ -75,7 +75,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Result]:
     """What became of each pair that was told."""
     report = tmp_path_factory.mktemp("pairs") / "report.jsonl"
     argv = [sys.executable, "-m", "melipona.testing.crash_pairs", "--report", str(report), "--jobs", "3"]
-    argv += ["--seconds", str(SECONDS), "--others", str(OTHERS), *(part for pair in REGRESSIONS for part in ("--also", pair))]
+    argv += [
+        "--seconds",
+        str(SECONDS),
+        "--others",
+        str(OTHERS),
+        *(part for pair in REGRESSIONS for part in ("--also", pair)),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=1400, check=False)
     print(done.stdout[-20_000:], done.stderr[-5_000:])  # the seed, and what failed
     lines = report.read_text().splitlines() if report.exists() else []
