@@ -1,9 +1,10 @@
 """Every fault point is crashed at in a story that passes it (SECURITY.md section 7, 29; I-1 to I-9, I-11, I-12, I-14).
 
-One run of `melipona.testing.crash_pairs` serves all tests here: each story as it is, each point once with the quickest
-story that passes it, the pairs that once failed, and as many of the others, and of other faults (delay, hang, cancel,
-exception, disk, short write, duplicate), as fit into the time, by a seed that is printed. All pairs: `python -m melipona.testing.crash_pairs`. It is not marked `boxes`: the ordinary user's run of CI
-would tell the same stories again.
+One run of `melipona.testing.crash_pairs` serves all tests here: each story as it is, each point once with the
+quickest story that passes it, the pairs that once failed, and as many of the others, and of other faults (delay,
+hang, cancel, exception, disk, short write, duplicate), as fit into the time, by a seed that is printed. All pairs:
+`python -m melipona.testing.crash_pairs`. It is not marked `boxes`: the ordinary user's run of CI would tell the same
+stories again.
 """
 
 from __future__ import annotations

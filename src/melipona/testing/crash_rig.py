@@ -39,7 +39,8 @@ from melipona.testing.turn_logs import check_logs
 from melipona.turns import model as turn_model
 
 Json = dict[str, Any]
-LOOK = 0.004
+LOOK = 0.02
+"""Seconds between two looks: each opens the store, and a daemon at work has other uses for the processor."""
 imported()  # once here, not in each daemon that is forked
 READY_SECONDS = 20.0
 UPSTREAM_PAUSE = timedelta(seconds=0.2)
