@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-CAMPAIGNS = ("kills", "swarm", "processes", "time", "upstream", "storage", "upgrade", "pairs")
+CAMPAIGNS = ("kills", "swarm", "processes", "time", "upstream", "storage", "upgrade", "pairs", "restarts")
 """Modules of this package that are campaigns, in the order of the page."""
 
 Violations = Mapping[str, Sequence[str]]

@@ -92,7 +92,7 @@ def _goals(documents: Documents) -> Iterator[str]:
         ("fault points x stories with a crash", "all pairs", _pairs),
         ("seeded bugs found by the quick profile", "20 of 20", _table_says("Seeded bugs")),
         ("new escapes in the probe of a box", "0", _table_says("Probe")),
-        ("restart to ready, 1,000 agents and a million events", "3 s", _figure("scale", "start")),
+        ("restart to ready, 1,000 agents and a million events", "3 s", _restarts),
         ("start of a box, warm: p50", "60 ms", _figure("box", "start_p50")),
         ("memory after 1,000 turns have come and gone", "within 5 %", _memory),
     )
@@ -117,9 +117,18 @@ def _given_back(documents: Documents) -> str:
     return f"p50 {times['p50']:g} s, p99 {times['p99']:g} s, longest {times['max']:g} s" if times else NOT_YET
 
 
+def _restarts(documents: Documents) -> str:
+    restarts = documents.campaigns.get("restarts")
+    times = restarts["recovery_seconds"] if restarts else None
+    return f"p50 {times['p50']:g} s, p99 {times['p99']:g} s of {times['count']}" if times else NOT_YET
+
+
 def _pairs(documents: Documents) -> str:
     pairs = documents.campaigns.get("pairs")
-    return f"{_n(sum(pairs['faults'].values()))} runs, {_broken(pairs)}" if pairs else NOT_YET
+    if pairs is None:
+        return NOT_YET
+    numbers = pairs["numbers"]
+    return f"{_n(numbers['pairs_told'])} of {_n(numbers['pairs'])}, {_broken(pairs)}"
 
 
 def _memory(documents: Documents) -> str:

@@ -31,7 +31,8 @@ def run(seed: int, size: int, folder: Path, *, seconds: float | None = None) -> 
     until = None if seconds is None else time.monotonic() + seconds
     report, room = folder / "report.jsonl", folder / "room"
     room.mkdir(exist_ok=True)
-    kept = {result.pair: result for result in _read(report) if not result.findings}
+    last = {result.pair: result for result in _read(report)}
+    kept = {pair: result for pair, result in last.items() if not result.findings}
     told = [kept[name] for name in STORIES if name in kept]
     told += tell([Pair(name) for name in STORIES if name not in kept], room, JOBS, report)
     there = pairs_of(told, most=1)
@@ -39,7 +40,10 @@ def run(seed: int, size: int, folder: Path, *, seconds: float | None = None) -> 
     wanted = there[:size]
     done = [kept[str(pair)] for pair in wanted if str(pair) in kept]
     left = [pair for pair in wanted if str(pair) not in kept]
-    done += tell([], room, JOBS, report, more=left, until=until)
+    told_now = tell([], room, JOBS, report, more=left, until=until)
+    again = {result.pair for result in told_now}
+    done += told_now
+    done += [last[str(pair)] for pair in left if str(pair) in last and str(pair) not in again]
     return _result(seed, told, done, len(there))
 
 

@@ -102,6 +102,8 @@ class Rig:
     _pid: int | None = None
     _keys: int = 0
     _forks: int = 0
+    _spent: bool = False
+    """A process has ended of a fault that is no crash: the next one has none."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -195,7 +197,7 @@ class Rig:
 
     def _fork(self, work: Callable[[], int]) -> int:
         wishes: Sequence[Wish] = ()
-        if self.armed and not self.deaths:
+        if self.armed and not self.deaths and not self._spent:
             wishes = self.wishes
         record = self.folder / f"passed-{self._forks}" if self.record and self.armed else None
         self._forks += 1
@@ -241,6 +243,7 @@ class Rig:
 
     def _judge(self, code: int) -> None:
         kinds = {wish.kind for wish in self.wishes}
+        self._spent = self._spent or bool(kinds & MAY_END and code != 0)
         if code == CRASHED or (code == -signal.SIGKILL and "hang" in kinds):
             self.deaths += 1
         elif code not in (0, 75) and (code < 0 or not kinds & MAY_END):

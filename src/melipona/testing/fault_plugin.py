@@ -47,9 +47,13 @@ BY_A_CLIENT = ("api.", "gate.tool.", "gate.stream.", "gate.answer.")
 """Points of tasks that end when a client hangs up."""
 
 
+ALWAYS: tuple[Kind, ...] = ("delay", "hang")
+
+
 def kinds_at(point: str) -> tuple[Kind, ...]:
     """What else than a crash can happen at a point in truth."""
-    kinds: list[Kind] = ["delay", "hang"]
+    kinds: list[Kind] = []
+    kinds.extend(ALWAYS)
     if point.startswith(BY_A_CLIENT):
         kinds.append("cancel")
     if point.endswith(ON_A_DISK) and ".before_" in point:
@@ -83,7 +87,8 @@ class Wish:
     def parse(cls, text: str) -> Wish:
         """What `str` made."""
         kind, point, nth = text.split(":")
-        return cls(point, int(nth), {known: known for known in KINDS}[kind])
+        known: dict[str, Kind] = {one: one for one in KINDS}
+        return cls(point, int(nth), known[kind])
 
 
 class FaultPlugin:
