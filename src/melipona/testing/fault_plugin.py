@@ -57,7 +57,7 @@ def kinds_at(point: str) -> tuple[Kind, ...]:
     if point.startswith(BY_A_CLIENT):
         kinds.append("cancel")
     if point.endswith(ON_A_DISK) and ".before_" in point:
-        kinds += ["enospc", "eio"]
+        kinds.extend(("enospc", "eio"))
     if point.endswith(WRITES):
         kinds.append("short")
     if point in TWICE:
