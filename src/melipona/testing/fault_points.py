@@ -24,6 +24,7 @@ APART = ("testing", "cli", "demo", "boxes/inside", "store/migrations", "boxes/se
 ALONE = {
     "boxes/launcher.py": "processes of their own between the daemon and bwrap; one ends when its box runs",
     "client.py": "the client's side",
+    "remote.py": "the same",
     "logs.py": "a line of the log changes nothing",
     "doctor.py": "looks, for a person who waits for it; what it starts goes through process.run",
     "boxes/bubblewrap_health.py": "the same",

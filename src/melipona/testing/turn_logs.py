@@ -89,8 +89,9 @@ def _calls(subject: str, lines: Iterable[Json], *, whole: bool) -> Generator[Fin
 
 
 def _one_end(subject: str, lines: list[Json]) -> Generator[Finding]:
-    """A turn that ended well has the engine's good result once, as the last thing that the engine said."""
-    said = [line["event"] for line in lines if line["event"]["type"] not in OURS]
+    """A turn that ended well has the engine's good result once, as the last thing that the engine said by itself: its
+    answer to an interrupt that came too late may follow."""
+    said = [line["event"] for line in lines if line["event"]["type"] not in (*OURS, "answered")]
     good = [event for event in said if event["type"] == "result" and event["outcome"] == "ok"]
     if len(good) != 1:
         yield Finding("I-12", subject, f"it ended well with {len(good)} good results")
