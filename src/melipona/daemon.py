@@ -24,6 +24,8 @@ from anyio.abc import TaskGroup
 
 from melipona import __version__
 from melipona.access.exposure import check_exposure, finding
+from melipona.access.logins import provider_of
+from melipona.access.oidc_client import ProviderClient
 from melipona.agents import store as agent_rows
 from melipona.agents.model import Agent
 from melipona.agents.service import Agents
@@ -123,11 +125,20 @@ def box_driver(data: Path, settings: Settings, hive: str) -> BubblewrapBoxDriver
 class Daemon:
     """One life of a hive's daemon."""
 
-    def __init__(self, data: Path, settings: Settings, upstream: Upstream, store: Store, epoch: EpochId) -> None:
+    def __init__(
+        self,
+        data: Path,
+        settings: Settings,
+        upstream: Upstream,
+        store: Store,
+        epoch: EpochId,
+        provider: ProviderClient | None,
+    ) -> None:
         self.data, self.settings, self.store, self.epoch = data, settings, store, epoch
         self.clock = store.clock
         self.host = socket.gethostname()
         self.upstream = upstream
+        self.provider = provider
         self.folders = Folders(data, box_owner(settings.boxes.owner_uid))
         self.files = Files(self.folders)
         self.mail = Mail(store, settings.mail, FileBodies(data), self.files)
@@ -348,6 +359,7 @@ class Daemon:
             gauges=self.store.gauges,
             limits=lambda: [{"name": x.name, "binds": x.binds, "how": x.how} for x in driver.enforced()],
             work_folder=self.folders.work,
+            provider=self.provider,
         )
 
     async def _doctor(self, driver: BubblewrapBoxDriver, engines: Sequence[EngineDriver]) -> list[Json]:
@@ -405,6 +417,7 @@ class Daemon:
 async def serve(data: Path, settings: Settings, environ: MutableMapping[str, str]) -> int:
     """Run a hive's daemon until it is asked to end; the exit code."""
     upstream = Upstream.from_settings(settings.models.anthropic, environ)
+    provider = provider_of(settings.access.oidc, environ, SystemClock())
     Folders(data, box_owner(settings.boxes.owner_uid)).make_data()
     space = Space(data, settings.store)
     await asyncio.to_thread(space.begin)
@@ -416,7 +429,7 @@ async def serve(data: Path, settings: Settings, environ: MutableMapping[str, str
         listeners = await listen(store, data / "run", port=settings.hive.port, host=settings.access.host)
         await fault("daemon.listen.after_bind")
         epoch = await store.reserved.write(begin_epoch, host=socket.gethostname(), pid=os.getpid(), version=__version__)
-        daemon = Daemon(data, settings, upstream, store, epoch)
+        daemon = Daemon(data, settings, upstream, store, epoch, provider)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, daemon.ending.set)
         try:
@@ -428,6 +441,8 @@ async def serve(data: Path, settings: Settings, environ: MutableMapping[str, str
         return UNKNOWN_OUTCOME if store.broken.is_set() else 0
     finally:
         await upstream.aclose()
+        if provider is not None:
+            await provider.aclose()
         if listeners is not None:
             listeners.close()
         await store.close()

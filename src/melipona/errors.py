@@ -28,11 +28,15 @@ A message names the thing and what happened; `remedy` says what to do next; `cod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class MeliponaError(Exception):
     """Root of the tree. `code` is stable, `remedy` is the next step for a person (may be empty)."""
 
     code = "error"
+    more: Mapping[str, object] | None = None
+    """More fields of the problem document that the API answers with."""
 
     def __init__(self, message: str, *, remedy: str = "", code: str | None = None) -> None:
         super().__init__(message)

@@ -213,6 +213,25 @@ class StoreSettings(Section):
     )
 
 
+class OidcSettings(Section):
+    """`[access.oidc]`: logins by a provider (OpenID Connect). Without an issuer there are none."""
+
+    issuer: str = Field(default="", description="The provider's address, exactly as it names itself.")
+    client_id: str = Field(default="", description="What the provider calls this hive.")
+    client_secret_file: str = Field(
+        default="", description="0600 file that holds the secret; empty uses MELIPONA_OIDC_SECRET, else none is sent."
+    )
+    label: str = Field(default="Log in", min_length=1, max_length=40, description="What the login page's button says.")
+    allow: tuple[str, ...] = Field(
+        default=(),
+        description="Who may come in at all: `name@example.org` or `@example.org` (addresses that the provider has "
+        "verified), `sub:ID`; empty = whoever is linked to a person.",
+    )
+    newcomers: Literal["none", "viewer", "operator"] = Field(
+        default="none", description="Role of whoever `allow` names and is nobody here yet; none refuses them."
+    )
+
+
 class AccessSettings(Section):
     """`[access]`: from where the hive can be reached."""
 
@@ -231,6 +250,8 @@ class AccessSettings(Section):
     trusted_proxies: tuple[str, ...] = Field(
         default=("127.0.0.1", "::1"), description="Addresses or networks of that proxy; nobody else is believed."
     )
+
+    oidc: OidcSettings = OidcSettings()
 
     @field_validator("host")
     @classmethod

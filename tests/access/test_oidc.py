@@ -20,7 +20,7 @@ from melipona.errors import MeliponaError, Refused, UpstreamError
 from melipona.testing.oidc_provider import CLIENT, FAULTS, SECRET, OidcProvider
 
 REDIRECT = "http://localhost:4000/login/oidc"
-FLOW = Flow.of("a-state", "a-cookie")
+FLOW = Flow.of("a-cookie")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_question_carries_state_nonce_and_a_challenge_and_no_secret(provider
         "client_id": CLIENT,
         "redirect_uri": REDIRECT,
         "scope": "openid email profile",
-        "state": "a-state",
+        "state": FLOW.state,
         "nonce": FLOW.nonce,
         "code_challenge_method": "S256",
     }
@@ -148,7 +148,7 @@ def test_an_address_that_the_token_leaves_out_is_asked_for(provider: OidcProvide
 def test_another_browser_cannot_end_the_login(provider: OidcProvider) -> None:
     """PKCE and nonce follow from the cookie: with another cookie neither is right."""
     with pytest.raises(Refused, match="invalid_grant"):
-        login(provider, flow=Flow.of("a-state", "another-cookie"))
+        login(provider, flow=Flow.of("another-cookie"))
 
 
 def test_a_wrong_client_secret_is_said_in_words_and_never_shown(

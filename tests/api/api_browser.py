@@ -28,16 +28,17 @@ class Answer:
 class Browser:
     """Raw requests over TCP, with the headers that a page of the hive would send, unless others are given."""
 
-    def __init__(self, hive: ServedHive) -> None:
+    def __init__(self, hive: ServedHive, host: str = "127.0.0.1") -> None:
         self.hive = hive
-        self.origin = f"http://127.0.0.1:{hive.port}"
+        self.host = f"{host}:{hive.port}"
+        self.origin = f"http://{self.host}"
         self.cookies: dict[str, str] = {}
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str | None] | None = None
     ) -> Answer:
         """One request; a header that is None is left out."""
-        sent: dict[str, str | None] = {"Host": f"127.0.0.1:{self.hive.port}", "Sec-Fetch-Site": "same-origin"}
+        sent: dict[str, str | None] = {"Host": self.host, "Sec-Fetch-Site": "same-origin"}
         if method not in ("GET", "HEAD"):
             sent |= {"Origin": self.origin, "Content-Type": "application/json"}
         if self.cookies:

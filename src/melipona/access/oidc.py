@@ -1,7 +1,7 @@
 """OpenID Connect: what is asked of a provider, and what must hold of its answers. Pure: no request, no row, no clock.
 
-The code flow with PKCE, `state` and `nonce` (SECURITY.md 5). All three follow from one random state and the cookie of
-the browser that began, so that no other browser can end the login and nothing secret is stored. The libraries are
+The code flow with PKCE, `state` and `nonce` (SECURITY.md 5). All three follow from the cookie that the browser got
+with the login page: no other browser can end the login, and nothing of it is stored. The libraries are
 imported when the first login comes. What must hold of a token stands in `identity.py`.
 """
 
@@ -32,9 +32,9 @@ class Flow:
     verifier: str
 
     @classmethod
-    def of(cls, state: str, cookie: str) -> Flow:
-        """The flow of `state` in the browser that holds `cookie`."""
-        return cls(state, _derived("nonce", state, cookie), _derived("verifier", state, cookie))
+    def of(cls, cookie: str) -> Flow:
+        """The flow of the browser that holds `cookie`."""
+        return cls(_derived("state", cookie), _derived("nonce", cookie), _derived("verifier", cookie))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ def _endpoint(issuer: str, name: str, value: object) -> str:
     return value
 
 
-def _derived(use: str, state: str, cookie: str) -> str:
-    digest = hmac.new(cookie.encode(), f"{use}:{state}".encode(), hashlib.sha256).digest()
+def _derived(use: str, cookie: str) -> str:
+    digest = hmac.new(cookie.encode(), f"oidc {use}".encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 

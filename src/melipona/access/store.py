@@ -6,10 +6,12 @@ database finds hashes only.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from melipona.access import ways
 from melipona.access.model import (
     CLOCK_MOST,
     LINK_LIFE,
@@ -26,11 +28,20 @@ from melipona.store import events
 from melipona.store.engine import Actor, now
 from melipona.store.schema import login_links, people, sessions
 
+RECOVERED = timedelta(minutes=5)
+"""How long a recovery code stands for a passkey after it was used."""
+LINKS_ARE_OFF = "log in with a passkey, or run `mel login --links on` on the hive's machine"
 OLD_LINK = "run `mel login` for a new one"
 
 
 def add_link(c: Connection, hashed: str, person_id: str, *, outside: bool) -> int:
-    """A new one-time link of a person; when it ends. `outside`: it may be used from elsewhere than this machine."""
+    """A new one-time link of a person; when it ends. `outside`: it may be used from elsewhere than this machine.
+
+    Raises:
+        Refused: links are switched off.
+    """
+    if ways.links_are_off(c):
+        raise Refused("login links are switched off here", remedy=LINKS_ARE_OFF, code="links_off")
     at = now(c)
     ends = later(at, LINK_LIFE)
     values = {"token_hash": hashed, "person_id": person_id, "outside": int(outside), "created_at": at, "ends_at": ends}
@@ -46,6 +57,8 @@ def use_link(c: Connection, link: str, session: str, visitor: Visitor) -> None:
     Raises:
         Refused: it is unknown, used, too old, for this machine alone, or its person may not come in.
     """
+    if ways.links_are_off(c):
+        raise Refused("login links are switched off here", remedy=LINKS_ARE_OFF, code="links_off")
     at = now(c)
     usable = (
         login_links.c.token_hash == link,
@@ -121,9 +134,21 @@ def seen(c: Connection, session: str, role: str, *, outside: bool) -> None:
     c.execute(update(sessions).where(sessions.c.id_hash == session, sessions.c.revoked_at.is_(None)).values(**values))
 
 
-def verified(c: Connection, session: str) -> None:
-    """The person of the session with that public id has just proved themselves by a passkey (step-up)."""
-    c.execute(update(sessions).where(_is_public(session)).values(verified_at=now(c)))
+def renew(c: Connection, session: str, new: str) -> str:
+    """Give the session with that public id another secret, whose hash is `new`: its person has just proved themselves
+    by a passkey (step-up). Its new public id; streams of the old one close because of the event."""
+    values = {"id_hash": new, "verified_at": now(c)}
+    c.execute(update(sessions).where(_is_public(session)).values(**values))
+    identifier = public_id(new)
+    events.record(c, "session.renewed", subject=session, by=OPERATOR, data={"id": identifier, "before": session})
+    return identifier
+
+
+def has_just_recovered(c: Connection, session: str) -> bool:
+    """Whether the session with that public id was opened by a recovery code a short while ago."""
+    since = later(now(c), -RECOVERED)
+    query = select(sessions.c.id_hash).where(_is_public(session), sessions.c.method == "recovery")
+    return c.execute(query.where(sessions.c.created_at > since)).first() is not None
 
 
 def list_sessions(c: Connection, by: OperatorPrincipal) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
 
+from melipona.access.logins import Logins
+from melipona.access.oidc_routes import oidc_routes
+from melipona.access.passkey_routes import passkey_login_routes, passkey_routes
 from melipona.access.people import owner
 from melipona.access.people_routes import people_routes
 from melipona.access.routes import access_routes
@@ -49,14 +52,14 @@ class Api:
 
     services: Services
     app: FastAPI
-    access: Access
+    logins: Logins
     broadcaster: Broadcaster
     board: Board
     lag: Lag
 
     def guarded(self, transport: Transport) -> Guard:
         """The application behind the guard of one transport."""
-        return Guard(self.app, transport, self.access, self._sites(), Authorities())
+        return Guard(self.app, transport, self.logins.access, self._sites(), Authorities())
 
     def _sites(self) -> Sites:
         settings = self.services.settings.access
@@ -67,14 +70,15 @@ class Api:
 async def make_api(services: Services) -> Api:
     """Everything of the API for one life of the daemon."""
     access = Access(services.store, services.clock, await services.store.read(owner))
+    logins = Logins.of(access, services.settings.access.url, services.port, services.provider, services.settings.access.oidc)
     broadcaster = Broadcaster(services.store, await services.store.read(store_id), access)
     roster = Roster(services)
     board = Board(services, broadcaster, roster, lambda: place_of(services, roster))
     lag = Lag()
-    return Api(services, create_app(services, access, board, lag), access, broadcaster, board, lag)
+    return Api(services, create_app(services, logins, board, lag), logins, broadcaster, board, lag)
 
 
-def create_app(services: Services, access: Access, board: Board, lag: Lag) -> FastAPI:
+def create_app(services: Services, logins: Logins, board: Board, lag: Lag) -> FastAPI:
     """All routes. Without a guard around it nobody is anybody and every route that needs an operator fails."""
     app = FastAPI(
         title="Melipona",
@@ -87,16 +91,16 @@ def create_app(services: Services, access: Access, board: Board, lag: Lag) -> Fa
     )
     handle_errors(app)
     for router in [
-        *_rooms(services, access, board),
+        *_rooms(services, logins, board),
         operator_routes(services, board, lag),
         metric_routes(services, board.broadcaster, board.roster, lag),
-        page_routes(access),
+        page_routes(logins.access),
     ]:
         app.router.routes.extend(router.routes)
     return app
 
 
-def _rooms(services: Services, access: Access, board: Board) -> list[APIRouter]:
+def _rooms(services: Services, logins: Logins, board: Board) -> list[APIRouter]:
     broadcaster, roster = board.broadcaster, board.roster
     return [
         hive_routes(services, broadcaster, roster, board),
@@ -108,7 +112,10 @@ def _rooms(services: Services, access: Access, board: Board) -> list[APIRouter]:
         listing_routes(services.files.folders),
         terminal_routes(services.terminals),
         terminal_stream_routes(services.terminals, broadcaster),
-        access_routes(access, services.url, services.local_url),
-        token_routes(access),
-        people_routes(access),
+        access_routes(logins.access, services.url, services.local_url),
+        token_routes(logins.access),
+        people_routes(logins.access),
+        passkey_routes(logins),
+        passkey_login_routes(logins),
+        oidc_routes(logins),
     ]

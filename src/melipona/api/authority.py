@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from melipona.api.protocol import PREFIX
 from melipona.principals import Authority, OperatorPrincipal, Role
 
-PAGES = frozenset({"/", "/login", "/messages", "/costs", "/audit", "/health", "/settings", "/ui"})
+PAGES = frozenset({"/", "/login", "/login/oidc", "/messages", "/costs", "/audit", "/health", "/settings", "/ui"})
 """Addresses of the page, which holds no data; `AGENT_PAGE` is the other one."""
 AGENT_PAGE = re.compile(r"/agents/[a-z0-9-]{1,32}")
 
@@ -26,6 +26,15 @@ def _of(authority: Authority, routes: Iterable[str], prefix: str = PREFIX) -> di
 
 
 _OPEN = (*(f"GET {page}" for page in sorted(PAGES)), "GET /agents/{name}", "GET /assets/{name}", "GET /healthz")
+_LOGIN = (
+    "GET /login/ways",
+    "POST /login",
+    "POST /login/oidc",
+    "POST /login/oidc/start",
+    "POST /login/passkey",
+    "POST /login/passkey/options",
+    "POST /login/recovery",
+)
 _READ = (
     "GET /agents",
     "GET /agents/{name}",
@@ -52,12 +61,19 @@ _READ = (
     "GET /why/{subject}",
 )
 _OWN = (
-    "GET /sessions",
+    "DELETE /passkeys/{passkey}",
     "DELETE /sessions/{session}",
-    "GET /tokens",
-    "POST /tokens",
     "DELETE /tokens/{token}",
+    "GET /passkeys",
+    "GET /sessions",
+    "GET /tokens",
+    "PATCH /passkeys/{passkey}",
     "POST /logout",
+    "POST /passkeys",
+    "POST /passkeys/options",
+    "POST /recovery-codes",
+    "POST /step-up",
+    "POST /tokens",
 )
 _ACT = (
     "PATCH /agents/{name}",
@@ -84,6 +100,12 @@ _ACT = (
     "POST /terminals/{terminal}/size",
 )
 _ADMIN = (
+    "DELETE /people/{name}/identities/{identity}",
+    "DELETE /people/{name}/passkeys/{passkey}",
+    "GET /people/{name}/identities",
+    "GET /people/{name}/passkeys",
+    "POST /people/{name}/identities",
+    "POST /login-links/switch",
     "POST /backup",  # everything, to a path on the daemon's host
     "POST /login-links",
     "GET /people",
@@ -92,7 +114,8 @@ _ADMIN = (
     "POST /stop",
 )
 AUTHORITIES: Mapping[Route, Authority] = {
-    **_of(Authority.OPEN, (*_OPEN, "GET /readyz", f"POST {PREFIX}/login"), prefix=""),
+    **_of(Authority.OPEN, (*_OPEN, "GET /readyz"), prefix=""),
+    **_of(Authority.OPEN, _LOGIN),
     **_of(Authority.READ, _READ),
     **_of(Authority.READ, ("GET /metrics",), prefix=""),
     **_of(Authority.OWN, _OWN),

@@ -154,7 +154,7 @@ class Broadcaster:
     def _close_ended(self, event: Event) -> None:
         """Whose login has ended, or who may do other things now, begins anew."""
         subject = event.subject
-        if event.kind in ("session.revoked", "token.revoked"):
+        if event.kind in ("session.revoked", "session.renewed", "token.revoked"):
             self._close(lambda by: by.login == subject)
         elif event.kind == "person.role_changed":
             self._close(lambda by: by.person == subject)

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from fastapi import FastAPI
 
-from melipona.access.service import Access
+from melipona.access.logins import Logins
 from melipona.api.app import create_app
 from melipona.api.board import Board
 from melipona.api.metrics import Lag
@@ -37,7 +37,7 @@ class _StandIn:
 def application() -> FastAPI:
     """The application with stand-ins for what its routes call."""
     nobody: Any = _StandIn()
-    return create_app(cast("Services", nobody), cast("Access", nobody), cast("Board", nobody), Lag())
+    return create_app(cast("Services", nobody), cast("Logins", nobody), cast("Board", nobody), Lag())
 
 
 def document() -> str:

@@ -82,7 +82,7 @@ def page_routes(access: Access) -> APIRouter:
     async def index() -> Response:
         return Response(page.index, media_type=HTML)
 
-    for path in sorted(PAGES - {"/login"}):
+    for path in sorted(PAGES - {"/login"}):  # `/login/oidc` among them: who comes back keeps the cookie
         router.add_api_route(path, index, methods=["GET"])
 
     @router.get("/agents/{name}")

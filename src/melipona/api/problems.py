@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -75,9 +76,12 @@ def problem(status: int, code: str, detail: str, remedy: str = "") -> Problem:
     }
 
 
-def problem_response(status: int, code: str, detail: str, remedy: str = "") -> Response:
-    """The same as a response."""
-    body = json.dumps(problem(status, code, detail, remedy), ensure_ascii=False).encode()
+def problem_response(
+    status: int, code: str, detail: str, remedy: str = "", more: Mapping[str, object] | None = None
+) -> Response:
+    """The same as a response, with more fields."""
+    found = {**problem(status, code, detail, remedy), **(more or {})}
+    body = json.dumps(found, ensure_ascii=False).encode()
     return Response(body, status, media_type=MEDIA_TYPE)
 
 
@@ -86,7 +90,7 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(errors.MeliponaError)
     async def ours(_: Request, error: errors.MeliponaError) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return problem_response(status_of(error), error.code, error.message, error.remedy)
+        return problem_response(status_of(error), error.code, error.message, error.remedy, error.more)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:  # pyright: ignore[reportUnusedFunction]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from melipona.access.oidc_client import ProviderClient
 from melipona.agents.service import Agents
 from melipona.clock import Clock
 from melipona.engines.playbook_format import parse_playbook
@@ -89,6 +90,8 @@ class Services:
     """Which limits of boxes bind here, and how."""
     work_folder: Callable[[AgentId], Path] = field(default=lambda agent: Path("homes") / agent / "ws")
     """The host's folder that is /ws in an agent's box."""
+    provider: ProviderClient | None = None
+    """Who logs people in besides the hive itself."""
     gauges: Callable[[], Mapping[str, float]] = field(default=_no_gauges)
     """More numbers for `/metrics`, by name without prefix, such as `store_queue`."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from melipona import __version__
 from melipona.errors import Invalid, UpstreamError
 from melipona.faults import fault
+from melipona.secret_file import clean_secret, read_secret
 from melipona.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 DEFAULT_URL = "https://api.anthropic.com"
 ENVIRONMENT = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-KEY_MOST = 8192
 NEVER_REACHED = "upstream_unreachable"
 """Code of errors of calls that cannot have cost anything."""
 
@@ -55,8 +54,12 @@ class Upstream:
             os.environ.pop(name, None)
         url = settings.base_url or base_url or DEFAULT_URL
         if settings.key_file:
-            return cls(url, _read_key(Path(settings.key_file).expanduser()))
-        return cls(url, _clean(api_key)) if api_key else cls(url, _clean(token), bearer=True)
+            return cls(url, read_secret(Path(settings.key_file).expanduser(), "models.anthropic.key_file"))
+        return (
+            cls(url, clean_secret(api_key, ENVIRONMENT[0]))
+            if api_key
+            else cls(url, clean_secret(token, ENVIRONMENT[1]), bearer=True)
+        )
 
     @property
     def has_key(self) -> bool:
@@ -132,30 +135,6 @@ def _checked(url: str) -> str:
             f"{url!r} would send the key unencrypted", remedy="use https; plain http is only for this machine itself"
         )
     return url.rstrip("/")
-
-
-def _read_key(path: Path) -> str:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise Invalid(f"{path} cannot be read: {error.strerror}", remedy="check models.anthropic.key_file") from error
-    try:
-        found = os.fstat(fd)
-        private = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
-        if not private:
-            raise Invalid(f"{path} is not private to this user", remedy=f"chmod 600 {path}, owned by the daemon's user")
-        key = os.read(fd, KEY_MOST).decode("utf-8", "replace").strip()
-    finally:
-        os.close(fd)
-    if not key:
-        raise Invalid(f"{path} is empty", remedy="write the key into it")
-    return _clean(key)
-
-
-def _clean(key: str) -> str:
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise Invalid("the model key has characters that no key has", remedy="check where the key comes from")
-    return key
 
 
 def returned(headers: Any) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ import anyio
 from sqlalchemy import Connection, insert, update
 
 import melipona
+from melipona.access.logins import provider_of
 from melipona.agents.service import Agents
 from melipona.api.listen import Listeners, listen
 from melipona.api.server import serve
@@ -225,6 +226,7 @@ async def _make(
     async def backup(path: Path, homes: bool) -> dict[str, Any]:
         return {"path": str(path), "homes": homes}
 
+    provider = provider_of(settings.access.oidc, {}, clock)
     services = Services(
         store=store,
         settings=settings,
@@ -245,8 +247,15 @@ async def _make(
         doctor=doctor,
         backup=backup,
         stop=stop or (lambda: stopped.append(True)),
+        provider=provider,
     )
-    return ServedHive(data, services, fake, loop, stopped), listeners, store.close
+
+    async def finish() -> None:
+        if provider is not None:
+            await provider.aclose()
+        await store.close()
+
+    return ServedHive(data, services, fake, loop, stopped), listeners, finish
 
 
 def _epoch(c: Connection) -> int:
