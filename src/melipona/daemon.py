@@ -23,7 +23,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from melipona import __version__
-from melipona.access.exposure import check_exposure, finding
+from melipona.access.exposure import check_exposure, finding, passkeys_finding
 from melipona.access.logins import provider_of
 from melipona.access.oidc_client import ProviderClient
 from melipona.agents import store as agent_rows
@@ -369,7 +369,10 @@ class Daemon:
             engines,
             has_key=self.upstream.has_key,
             store=self.settings.store,
-            more=[await self.store.read(finding, self.settings.access)],
+            more=[
+                await self.store.read(finding, self.settings.access),
+                *await self.store.read(passkeys_finding, self.settings.access),
+            ],
         )
 
     def _limits(self) -> Limits:

@@ -273,3 +273,12 @@ def test_the_libraries_are_loaded_when_the_first_login_comes() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == 0
+
+
+def test_a_daemon_that_logs_nobody_in_by_passkey_or_provider_loads_no_library_for_it() -> None:
+    """And `mel` neither: start and memory stay as they are."""
+    code = (
+        "import sys, melipona.daemon, melipona.api.app, melipona.cli.login, melipona.cli.ways_in;"
+        "assert not {'webauthn', 'authlib', 'joserfc', 'cryptography', 'OpenSSL', 'cbor2'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

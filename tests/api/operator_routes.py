@@ -1,5 +1,7 @@
 """The frozen list of the operator's routes (T11): a new one is a decision, and this is where it is seen."""
 
+import re
+
 ROUTES = [
     ("GET", "/"),
     ("GET", "/agents/{name}"),
@@ -8,6 +10,7 @@ ROUTES = [
     ("GET", "/costs"),
     ("GET", "/health"),
     ("GET", "/login"),
+    ("GET", "/login/oidc"),
     ("GET", "/messages"),
     ("GET", "/settings"),
     ("GET", "/ui"),
@@ -26,11 +29,15 @@ ROUTES = [
     ("GET", "/api/v1/health"),
     ("GET", "/api/v1/inbox"),
     ("GET", "/api/v1/inbox/unread"),
+    ("GET", "/api/v1/login/ways"),
     ("GET", "/api/v1/me"),
     ("GET", "/api/v1/messages"),
     ("GET", "/api/v1/messages/{message}"),
     ("GET", "/api/v1/messages/{message}/body"),
     ("GET", "/api/v1/openapi.json"),
+    ("GET", "/api/v1/passkeys"),
+    ("GET", "/api/v1/people/{name}/identities"),
+    ("GET", "/api/v1/people/{name}/passkeys"),
     ("GET", "/api/v1/sessions"),
     ("GET", "/api/v1/people"),
     ("GET", "/api/v1/settings"),
@@ -43,6 +50,7 @@ ROUTES = [
     ("GET", "/api/v1/why/{subject}"),
     ("PATCH", "/api/v1/agents/{name}"),
     ("PATCH", "/api/v1/people/{name}"),
+    ("PATCH", "/api/v1/passkeys/{passkey}"),
     ("POST", "/api/v1/agents"),
     ("POST", "/api/v1/agents/{name}/compact"),
     ("POST", "/api/v1/agents/{name}/destroy"),
@@ -61,14 +69,28 @@ ROUTES = [
     ("POST", "/api/v1/inbox/read"),
     ("POST", "/api/v1/login"),
     ("POST", "/api/v1/login-links"),
+    ("POST", "/api/v1/login-links/switch"),
+    ("POST", "/api/v1/login/oidc"),
+    ("POST", "/api/v1/login/oidc/start"),
+    ("POST", "/api/v1/login/passkey"),
+    ("POST", "/api/v1/login/passkey/options"),
+    ("POST", "/api/v1/login/recovery"),
     ("POST", "/api/v1/logout"),
     ("POST", "/api/v1/messages"),
     ("POST", "/api/v1/messages/{message}/retry"),
     ("POST", "/api/v1/people"),
+    ("POST", "/api/v1/tokens"),
+    ("POST", "/api/v1/passkeys"),
+    ("POST", "/api/v1/passkeys/options"),
+    ("POST", "/api/v1/people/{name}/identities"),
+    ("POST", "/api/v1/recovery-codes"),
+    ("POST", "/api/v1/step-up"),
     ("POST", "/api/v1/stop"),
     ("POST", "/api/v1/terminals/{terminal}/input"),
     ("POST", "/api/v1/terminals/{terminal}/size"),
-    ("POST", "/api/v1/tokens"),
+    ("DELETE", "/api/v1/passkeys/{passkey}"),
+    ("DELETE", "/api/v1/people/{name}/identities/{identity}"),
+    ("DELETE", "/api/v1/people/{name}/passkeys/{passkey}"),
     ("DELETE", "/api/v1/sessions/{session}"),
     ("DELETE", "/api/v1/terminals/{terminal}"),
     ("DELETE", "/api/v1/tokens/{token}"),
@@ -81,6 +103,13 @@ OWN = {
     ("DELETE", "/api/v1/tokens/{token}"),
     ("POST", "/api/v1/logout"),
     ("POST", "/api/v1/tokens"),
+    ("GET", "/api/v1/passkeys"),
+    ("PATCH", "/api/v1/passkeys/{passkey}"),
+    ("POST", "/api/v1/passkeys"),
+    ("POST", "/api/v1/passkeys/options"),
+    ("POST", "/api/v1/recovery-codes"),
+    ("POST", "/api/v1/step-up"),
+    ("DELETE", "/api/v1/passkeys/{passkey}"),
 }
 """One's own logins: a viewer's too, never a token's."""
 ADMIN = {
@@ -90,6 +119,12 @@ ADMIN = {
     ("POST", "/api/v1/login-links"),
     ("POST", "/api/v1/people"),
     ("POST", "/api/v1/stop"),
+    ("GET", "/api/v1/people/{name}/identities"),
+    ("GET", "/api/v1/people/{name}/passkeys"),
+    ("POST", "/api/v1/people/{name}/identities"),
+    ("POST", "/api/v1/login-links/switch"),
+    ("DELETE", "/api/v1/people/{name}/identities/{identity}"),
+    ("DELETE", "/api/v1/people/{name}/passkeys/{passkey}"),
 }
 SHOWS_SECRETS = {("GET", "/api/v1/terminals/{terminal}/stream")}
 """What reads and is an operator's all the same."""
@@ -106,9 +141,19 @@ def authority_of(method: str, route: str) -> str:
     return "read" if method == "GET" and (method, route) not in SHOWS_SECRETS else "act"
 
 
-PAGES = {"/", "/agents/{name}", "/audit", "/costs", "/health", "/login", "/messages", "/settings", "/ui"}
+PAGES = {"/", "/agents/{name}", "/audit", "/costs", "/health", "/login", "/login/oidc", "/messages", "/settings", "/ui"}
 """Addresses of the one page, which holds no data."""
-OPEN = PAGES | {"/assets/{name}", "/healthz", "/readyz", "/api/v1/login"}
+LOGIN = {
+    "/api/v1/login",
+    "/api/v1/login/oidc",
+    "/api/v1/login/oidc/start",
+    "/api/v1/login/passkey",
+    "/api/v1/login/passkey/options",
+    "/api/v1/login/recovery",
+    "/api/v1/login/ways",
+}
+"""How a stranger gets in."""
+OPEN = PAGES | LOGIN | {"/assets/{name}", "/healthz", "/readyz"}
 """Routes that a stranger may ask for."""
 
 PARAMETERS = {
@@ -119,6 +164,8 @@ PARAMETERS = {
     "{terminal}": "old",
     "{session}": "0123456789abcdef",
     "{token}": "0123456789ab",
+    "{passkey}": "AAAAAAAAAAAAAAAA",
+    "{identity}": "01890000-0000-7000-8000-000000000000",
 }
 
 
@@ -130,6 +177,7 @@ def path_of(route: str) -> str:
         return f"{route}?path=/shared/note.md"
     if route == "/api/v1/folders":
         return f"{route}?path=/shared"
+    route = re.sub(r"/people/\{name\}/(?=identities|passkeys)", "/people/owner/", route)
     for name, value in PARAMETERS.items():
         route = route.replace(name, value)
     return route

@@ -199,7 +199,7 @@ def test_an_account_is_linked_once_and_taken_away(hive: ServedHive, provider: Oi
     made = link(hive, subject="248289761001")
     with pytest.raises(Problem, match="linked already"):
         link(hive, subject="248289761001")
-    with pytest.raises(Problem, match="one of the two"):
+    with pytest.raises(Problem, match="by its subject or by its address"):
         link(hive)
     with pytest.raises(Problem, match="no address"):
         link(hive, email="@example.org")

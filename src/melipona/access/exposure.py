@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import ipaddress
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
+from melipona.access.passkey_rows import any_here, counts
+from melipona.access.passkeys import Site
 from melipona.boxes.driver import Finding
 from melipona.errors import Refused
 from melipona.settings import AccessSettings
-from melipona.store.schema import passkeys, people
 
 HOW = "see docs/how-to/reach-it-from-elsewhere.md"
 
 
 def strong_ways(c: Connection, settings: AccessSettings) -> list[str]:
-    """How people can come in besides links and tokens: `passkeys`, `provider`."""
-    del settings
-    usable = select(passkeys.c.credential_id).join(people, people.c.id == passkeys.c.person_id)
-    query = usable.where(passkeys.c.revoked_at.is_(None), people.c.disabled_at.is_(None)).limit(1)
-    return ["passkeys"] if c.execute(query).first() is not None else []
+    """How people can come in besides links and tokens: `passkeys`, `a provider`."""
+    site = Site.of(settings.url, 0)
+    found = ["passkeys"] if site is not None and any_here(c, site.id) else []
+    return [*found, "a provider"] if settings.oidc.issuer else found
 
 
 def check_exposure(c: Connection, settings: AccessSettings) -> None:
@@ -65,3 +65,16 @@ def finding(c: Connection, settings: AccessSettings) -> Finding:
         remedy = "set `behind_proxy` under [access]: without it everybody seems to be on this machine"
         return Finding("reach", False, f"{detail}; logins by {' and '.join(ways)}", remedy, fatal=False)
     return Finding("reach", True, f"{detail}; logins by {' and '.join(ways)}")
+
+
+def passkeys_finding(c: Connection, settings: AccessSettings) -> list[Finding]:
+    """Whether there are passkeys that were made when the hive went by another name. None: there are no passkeys."""
+    site = Site.of(settings.url, 0)
+    name = "" if site is None else site.id
+    found = counts(c)
+    lost = ", ".join(f"{count} for {other}" for other, count in sorted(found.items()) if other != name)
+    if lost:
+        here = f"this hive is {name}" if name else f"{settings.url} is no place for passkeys"
+        remedy = "set `url` back, or let everybody add theirs anew and revoke the old ones"
+        return [Finding("passkeys", False, f"{lost} can be used no more: {here}", remedy, fatal=False)]
+    return [Finding("passkeys", True, f"{found[name]} for {name}")] if found else []

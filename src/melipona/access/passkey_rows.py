@@ -111,10 +111,10 @@ def listed(c: Connection, person_id: str) -> list[Json]:
     return [_view(row) for row in c.execute(query.order_by(passkeys.c.created_at.desc()))]
 
 
-def elsewhere(c: Connection, rp_id: str) -> int:
-    """How many good passkeys belong to another site than this one, and can be used no more."""
-    query = select(func.count()).select_from(passkeys).where(passkeys.c.rp_id != rp_id, _alive)
-    return int(c.execute(query).scalar_one())
+def counts(c: Connection) -> dict[str, int]:
+    """How many good passkeys there are for each name that the hive has gone by."""
+    query = select(passkeys.c.rp_id, func.count()).where(_alive).group_by(passkeys.c.rp_id)
+    return {name: int(count) for name, count in c.execute(query)}
 
 
 def any_here(c: Connection, rp_id: str) -> bool:

@@ -70,7 +70,9 @@ class Api:
 async def make_api(services: Services) -> Api:
     """Everything of the API for one life of the daemon."""
     access = Access(services.store, services.clock, await services.store.read(owner))
-    logins = Logins.of(access, services.settings.access.url, services.port, services.provider, services.settings.access.oidc)
+    logins = Logins.of(
+        access, services.settings.access.url, services.port, services.provider, services.settings.access.oidc
+    )
     broadcaster = Broadcaster(services.store, await services.store.read(store_id), access)
     roster = Roster(services)
     board = Board(services, broadcaster, roster, lambda: place_of(services, roster))

@@ -29,8 +29,9 @@ COLUMNS = (
 @click.option("--revoke", metavar="ID", help="End a session; its streams close at once.")
 @click.option("--for", "person", metavar="NAME", help="A link for somebody else than the owner.")
 @click.option("--outside", is_flag=True, help="A link that is good from other machines too.")
+@click.option("--links", type=click.Choice(["on", "off"]), help="Whether such links log anybody in.")
 @pass_env
-def login(env: Env, list_: bool, revoke: str | None, person: str | None, outside: bool) -> None:
+def login(env: Env, list_: bool, revoke: str | None, person: str | None, outside: bool, links: str | None) -> None:
     """Print a one-time link (ten minutes) to the page. With --host: keep a token for the hive there.
 
     The token is asked for, or read from standard input; it is never an argument.
@@ -38,6 +39,9 @@ def login(env: Env, list_: bool, revoke: str | None, person: str | None, outside
     if revoke is not None:
         env.client.delete(f"/sessions/{segment(revoke)}")
         env.out.json({"id": revoke, "revoked": True}) if env.json else env.out.line(f"session {revoke} is ended")
+    elif links is not None:
+        env.client.post("/login-links/switch", {"on": links == "on"})
+        env.out.json({"links": links}) if env.json else env.out.line(f"login links are {links}")
     elif list_:
         _list(env)
     elif env.host is not None and person is None:

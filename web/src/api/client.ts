@@ -84,9 +84,19 @@ const checks: Middleware = {
   },
 };
 
-export const api = createClient<paths>({
-  fetch: (request) => fetch(request, { signal: AbortSignal.timeout(TIMEOUT_MS) }),
-});
+/** One request; when it must be confirmed with a passkey, that is asked for and it goes again. */
+async function ask(request: Request): Promise<Response> {
+  const again = request.clone();
+  const response = await fetch(request, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  if (response.status !== 403) return response;
+  const { confirm, needed } = await import("~/features/access/step-up");
+  const challenge = await needed(response);
+  if (challenge === null) return response;
+  again.headers.set("melipona-step-up", await confirm(challenge));
+  return fetch(again, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+}
+
+export const api = createClient<paths>({ fetch: ask });
 api.use(checks);
 
 /** The body of an answer that cannot fail here: failures were thrown by the middleware. */

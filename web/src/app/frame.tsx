@@ -341,11 +341,10 @@ function LoggedOut(): ReactNode {
       <p>
         {window.top !== window.self &&
           "A browser sends no login into a frame of another site: the page around this one must be of the same site as the hive. "}
-        Your agents go on. Run <code className="font-mono">mel login</code> on the hive's machine and open the
-        link it prints.
+        Your agents go on.
       </p>
-      <a href={location.href} className={buttonClass("plain")}>
-        Try again
+      <a href={`/login?next=${encodeURIComponent(location.pathname)}`} className={buttonClass("plain")}>
+        Log in
       </a>
     </Empty>
   );

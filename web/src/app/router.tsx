@@ -22,6 +22,12 @@ const login = createRoute({
   component: lazyRouteComponent(() => import("~/features/login/login"), "Login"),
 });
 
+const back = createRoute({
+  getParentRoute: () => root,
+  path: "/login/oidc",
+  component: lazyRouteComponent(() => import("~/features/login/login"), "ComeBack"),
+});
+
 const frame = createRoute({
   getParentRoute: () => root,
   id: "frame",
@@ -118,6 +124,7 @@ const parts = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
+    back,
     frame.addChildren([swarm, agent, messages, costs, audit, health, settings, parts]),
   ]),
   defaultErrorComponent: Failed,

@@ -20,6 +20,7 @@ export type Stale =
   | readonly ["tokens"]
   | readonly ["people"]
   | readonly ["me"]
+  | readonly ["passkeys"]
   | readonly ["health"]
   | readonly ["tombstones"];
 
@@ -39,6 +40,7 @@ const turn: Answer = (event) => {
 };
 const gone: Answer = (event) => [...agent(event), ["tombstones"]];
 const machine: Answer = () => [["health"]];
+const keys: Answer = () => [["passkeys"]];
 const nothing: Answer = () => [];
 
 export const staleAfter: { readonly [K in Kind]: Answer } = {
@@ -93,6 +95,18 @@ export const staleAfter: { readonly [K in Kind]: Answer } = {
   "person.role_changed": () => [["people"], ["sessions"], ["me"]],
   "person.disabled": () => [["people"], ["sessions"], ["tokens"]],
   "person.enabled": () => [["people"]],
+  "session.renewed": () => [["sessions"]],
+  "login.confirmed": nothing,
+  "login.refused": nothing,
+  "login.links_switched": keys,
+  "passkey.added": keys,
+  "passkey.renamed": keys,
+  "passkey.revoked": keys,
+  "passkey.counter_went_back": nothing,
+  "recovery.codes_made": keys,
+  "recovery.code_used": keys,
+  "identity.linked": nothing,
+  "identity.unlinked": nothing,
   "tombstones.changed": () => [["tombstones"]],
   "disk.low": machine,
   "disk.full": machine,

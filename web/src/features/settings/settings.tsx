@@ -3,6 +3,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type ReactNode, useState } from "react";
 import { api, body, type Setting } from "~/api/client";
 import { setTheme, THEMES, useTheme } from "~/app/theme";
+import { Passkeys } from "~/features/access/passkeys";
 import { useAct } from "~/features/agents/actions";
 import { useMay } from "~/live/may";
 import { Button } from "~/ui/button";
@@ -40,6 +41,7 @@ export function SettingsPage(): ReactNode {
     <div className="mx-auto max-w-3xl space-y-10 px-4 py-4">
       <h1 className="text-lg font-semibold">Settings</h1>
       <Look />
+      <Passkeys />
       <Sessions />
       <Tokens />
       {admin && <People />}
@@ -143,10 +145,7 @@ function Sessions(): ReactNode {
         prints one.
       </p>
       <Confirm open={leaving} onClose={() => setLeaving(false)} title="Log out" verb="Log out" act={leave}>
-        <p>
-          This browser needs a new link to come back: <code className="font-mono">mel login</code> on the
-          hive's machine prints one. Your agents go on.
-        </p>
+        <p>This browser has to log in again to come back. Your agents go on.</p>
       </Confirm>
     </section>
   );
