@@ -132,7 +132,7 @@ class Daemon:
         upstream: Upstream,
         store: Store,
         epoch: EpochId,
-        provider: ProviderClient | None,
+        provider: ProviderClient | None = None,
     ) -> None:
         self.data, self.settings, self.store, self.epoch = data, settings, store, epoch
         self.clock = store.clock

@@ -19,6 +19,7 @@ EVIL = "http://evil.example"
 
 def routes_of_app(hive: ServedHive) -> set[tuple[str, str]]:
     """Every route, as OpenAPI and the router know it."""
+    from melipona.access.logins import Logins
     from melipona.access.people import owner
     from melipona.access.service import Access
     from melipona.api.app import create_app
@@ -33,7 +34,8 @@ def routes_of_app(hive: ServedHive) -> set[tuple[str, str]]:
         roster = Roster(hive.services)
         broadcaster = Broadcaster(hive.services.store, "x", access)
         board = Board(hive.services, broadcaster, roster, lambda: place_of(hive.services, roster))
-        app = create_app(hive.services, access, board, Lag())
+        logins = Logins.of(access, "", hive.port, None, hive.services.settings.access.oidc)
+        app = create_app(hive.services, logins, board, Lag())
         found: set[tuple[str, str]] = set()
         for context in app.routes:
             for route in getattr(context, "effective_route_contexts", list)() or [context]:

@@ -283,7 +283,7 @@ def test_what_is_signed_is_what_is_decided_and_the_proof_is_kept(operator: Brows
     assert decide(operator, key, "DELETE", f"/api/v1/passkeys/{name}").status == 204
     event = events(hive, "login.confirmed")[0]
     data = event["data"]
-    decision = {"about": {"passkey": name, "person": "owner"}, "decision": "passkey.revoke"}
+    decision = {"about": {"passkey": name, "person": "owner"}, "decision": "passkey:revoke"}
     assert json.loads(data["decision"]) == decision
     client = json.loads(unpacked(data["proof"]["clientDataJSON"]))
     signed = hashlib.sha256(f"{data['decision']}|{data['nonce']}".encode()).digest()

@@ -23,7 +23,8 @@ LINK = re.compile(r"(?<!!)!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 BLOCK = re.compile(r"^```(?:sh|console|bash)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(?:\./)?(mel(?: [^`]*)?)`")
 KIND = re.compile(
-    r"(agent|box|budget|clock|daemon|disk|file|login|message|model|operation|passkey|person|recovery|session|store|thread|token|tombstones|turn)\.[a-z]+(_[a-z]+)*"
+    r"(agent|box|budget|clock|daemon|disk|file|identity|login|message|model|operation|passkey|"
+    r"person|recovery|session|store|thread|token|tombstones|turn)\.[a-z]+(_[a-z]+)*"
 )
 NOT_KINDS = {"daemon.log", "daemon.lock", "login.html", "login.js", "login.css", "message.json"}
 

@@ -112,7 +112,7 @@ def oidc_routes(logins: Logins) -> APIRouter:
         """Let whoever has an account come in as a person. Needs step-up."""
         about = {"person": name, "subject": given.subject, "email": given.email, "issuer": oidc.issuer}
         words = f"Let {given.email or given.subject} come in as {name}"
-        await step_up.require(by, Decision("identity.link", words, about), confirmed, visitor_in(request))
+        await step_up.require(by, Decision("identity:link", words, about), confirmed, visitor_in(request))
         return await store.reserved.write(
             identity_rows.link, name, oidc.issuer, subject=given.subject, email=given.email
         )
@@ -120,7 +120,7 @@ def oidc_routes(logins: Logins) -> APIRouter:
     @router.delete("/people/{name}/identities/{identity}", status_code=204)
     async def unlink(request: Request, name: str, identity: str, by: Asker, confirmed: StepUpHeader = None) -> Response:
         """Take an account from a person. Needs step-up."""
-        decision = Decision("identity.unlink", f"Take an account from {name}", {"person": name, "identity": identity})
+        decision = Decision("identity:unlink", f"Take an account from {name}", {"person": name, "identity": identity})
         await step_up.require(by, decision, confirmed, visitor_in(request))
         await store.reserved.write(identity_rows.unlink, name, identity)
         return Response(status_code=204)

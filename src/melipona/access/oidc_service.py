@@ -19,7 +19,7 @@ from melipona.access.service import Access
 from melipona.errors import Conflict, Refused
 from melipona.principals import Role
 
-KIND = "oidc.login"
+KIND = "oidc:login"
 CALLBACK = "/login/oidc"
 """Where the provider sends the browser back: an address of the page, which posts what it was given. So the cookies,
 which no other site sends, are there, and a GET changes nothing."""

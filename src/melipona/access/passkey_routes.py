@@ -129,7 +129,7 @@ def passkey_routes(logins: Logins) -> APIRouter:
     @router.post("/passkeys/options", response_model=Json)
     async def begin(request: Request, by: Asker, confirmed: StepUpHeader = None) -> Any:
         """What `navigator.credentials.create` is given, to add a passkey. Needs step-up if there is one already."""
-        decision = Decision("passkey.add", "Add a passkey", {"person": by.person})
+        decision = Decision("passkey:add", "Add a passkey", {"person": by.person})
         await step_up.require(by, decision, confirmed, visitor_in(request))
         return await passkeys.begin_adding(by, visitor_of(request))
 
@@ -146,7 +146,7 @@ def passkey_routes(logins: Logins) -> APIRouter:
     @router.delete("/passkeys/{passkey}", status_code=204)
     async def revoke(request: Request, passkey: str, by: Asker, confirmed: StepUpHeader = None) -> Response:
         """Revoke a passkey. Needs step-up."""
-        decision = Decision("passkey.revoke", "Revoke a passkey", {"person": by.person, "passkey": passkey})
+        decision = Decision("passkey:revoke", "Revoke a passkey", {"person": by.person, "passkey": passkey})
         await step_up.require(by, decision, confirmed, visitor_in(request))
         await passkeys.revoke(by.person_id, passkey)
         return Response(status_code=204)
@@ -154,7 +154,7 @@ def passkey_routes(logins: Logins) -> APIRouter:
     @router.post("/recovery-codes", status_code=201, response_model=Codes)
     async def codes(request: Request, by: Asker, confirmed: StepUpHeader = None) -> Any:
         """Make recovery codes; older ones are good no more. Needs step-up."""
-        decision = Decision("recovery.codes", "Make new recovery codes", {"person": by.person})
+        decision = Decision("recovery:codes", "Make new recovery codes", {"person": by.person})
         await step_up.require(by, decision, confirmed, visitor_in(request))
         return {"codes": await passkeys.make_codes(by)}
 
@@ -170,7 +170,7 @@ def passkey_routes(logins: Logins) -> APIRouter:
     async def switch(request: Request, given: Switch, by: Asker, confirmed: StepUpHeader = None) -> Response:
         """Let one-time links log people in, or not. Needs step-up."""
         words = f"Switch login links {'on' if given.on else 'off'}"
-        await step_up.require(by, Decision("links.switch", words, {"on": given.on}), confirmed, visitor_in(request))
+        await step_up.require(by, Decision("links:switch", words, {"on": given.on}), confirmed, visitor_in(request))
         await store.reserved.write(ways.switch_links, on=given.on, rp_id=_rp_id(logins))
         return Response(status_code=204)
 
@@ -183,7 +183,7 @@ def passkey_routes(logins: Logins) -> APIRouter:
     async def end(request: Request, name: str, passkey: str, by: Asker, confirmed: StepUpHeader = None) -> Response:
         """Revoke a person's passkey. Needs step-up."""
         person = await passkeys.of_person(name)
-        decision = Decision("passkey.revoke_of", f"Revoke a passkey of {name}", {"person": name, "passkey": passkey})
+        decision = Decision("passkey:revoke-of", f"Revoke a passkey of {name}", {"person": name, "passkey": passkey})
         await step_up.require(by, decision, confirmed, visitor_in(request))
         await passkeys.revoke(person.id, passkey)
         return Response(status_code=204)

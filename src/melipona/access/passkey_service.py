@@ -22,8 +22,8 @@ from melipona.errors import Refused
 from melipona.principals import OperatorPrincipal
 from melipona.store.engine import now
 
-ADDING = "passkey.add"
-LOGIN = "passkey.login"
+ADDING = "passkey:add"
+LOGIN = "passkey:login"
 CODES = 8
 CODE_ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"
 CODE_LETTERS = 28

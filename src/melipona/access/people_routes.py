@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from melipona.access import people
-from melipona.access.service import Access
+from melipona.access.logins import Logins
+from melipona.access.passkey_routes import StepUpHeader, visitor_in
+from melipona.access.step_up import Decision
 from melipona.principals import Role
-from melipona.views.request import room_router
+from melipona.views.request import Asker, room_router
 
 
 class NewPerson(BaseModel):
@@ -49,10 +51,10 @@ class People(TypedDict):
     next: None
 
 
-def people_routes(access: Access) -> APIRouter:
+def people_routes(logins: Logins) -> APIRouter:
     """The routes of people."""
     router = room_router("people")
-    store = access.store
+    store, step_up = logins.access.store, logins.step_up
 
     @router.get("/people", response_model=People)
     async def everybody() -> Any:
@@ -61,13 +63,21 @@ def people_routes(access: Access) -> APIRouter:
         return {"items": [people.view(person) for person in found], "next": None}
 
     @router.post("/people", status_code=201, response_model=PersonView)
-    async def add(new: NewPerson) -> Any:
-        """Let somebody in. They need a way in: `POST /login-links` with their name."""
+    async def add(request: Request, new: NewPerson, by: Asker, confirmed: StepUpHeader = None) -> Any:
+        """Let somebody in. They need a way in: `POST /login-links` with their name. Needs step-up."""
+        about = {"person": new.name, "role": new.role.value}
+        decision = Decision("person:add", f"Let {new.name} in as {new.role.value}", about)
+        await step_up.require(by, decision, confirmed, visitor_in(request))
         return people.view(await store.reserved.write(people.add, new.name, new.role))
 
     @router.patch("/people/{name}", response_model=PersonView)
-    async def change(name: str, changes: PersonChanges) -> Any:
-        """Give somebody another role, shut them out, or let them in again. It counts at once."""
+    async def change(
+        request: Request, name: str, changes: PersonChanges, by: Asker, confirmed: StepUpHeader = None
+    ) -> Any:
+        """Give somebody another role, shut them out, or let them in again. It counts at once. Needs step-up."""
+        about = {"person": name, **changes.model_dump(mode="json")}
+        decision = Decision("person:change", f"Change what {name} may", about)
+        await step_up.require(by, decision, confirmed, visitor_in(request))
         if changes.role is not None:
             await store.reserved.write(people.set_role, name, changes.role)
         if changes.disabled is True:

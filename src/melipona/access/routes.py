@@ -10,7 +10,9 @@ from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from melipona.access.cookies import before_of, give_session, take_session, visitor_of
-from melipona.access.service import Access
+from melipona.access.logins import Logins
+from melipona.access.passkey_routes import StepUpHeader, visitor_in
+from melipona.access.step_up import Decision
 from melipona.access.store import list_sessions
 from melipona.clock import rfc3339
 from melipona.views.request import Asker, room_router
@@ -84,9 +86,10 @@ class Sessions(TypedDict):
     next: None
 
 
-def access_routes(access: Access, url: str, local_url: str) -> APIRouter:
+def access_routes(logins: Logins, url: str, local_url: str) -> APIRouter:
     """The routes of login. `url` is where a browser finds the hive, `local_url` where one on this machine does."""
     router = room_router("login")
+    access = logins.access
 
     @router.get("/me", response_model=Me)
     async def me(by: Asker) -> Any:
@@ -103,9 +106,14 @@ def access_routes(access: Access, url: str, local_url: str) -> APIRouter:
         }
 
     @router.post("/login-links", status_code=201, response_model=LinkView)
-    async def make_link(by: Asker, wanted: NewLink | None = None) -> Any:
-        """Make a one-time login link: ten minutes, one use. The owner's only over the unix socket."""
+    async def make_link(
+        request: Request, by: Asker, wanted: NewLink | None = None, confirmed: StepUpHeader = None
+    ) -> Any:
+        """Make a one-time login link: ten minutes, one use. The owner's only over the unix socket. Needs step-up."""
         given = wanted or NewLink()
+        words = f"Make a login link for {given.person or access.owner.name}"
+        decision = Decision("link:make", words, {"person": given.person, "outside": given.outside})
+        await logins.step_up.require(by, decision, confirmed, visitor_in(request))
         link = await access.make_link(by, given.person, outside=given.outside)
         return {"url": f"{url if given.outside else local_url}/login#{link.token}", "ends_at": rfc3339(link.ends_at)}
 

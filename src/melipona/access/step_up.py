@@ -35,7 +35,7 @@ from melipona.principals import OperatorPrincipal
 from melipona.store import events
 
 KIND = "step_up"
-RECOVERING = frozenset({"passkey.add", "passkey.revoke"})
+RECOVERING = frozenset({"passkey:add", "passkey:revoke"})
 """What a recovery code stands for too, just after it was used: else a lost key could not be replaced."""
 
 Json = dict[str, Any]

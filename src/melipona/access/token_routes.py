@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from melipona.access.logins import Logins
 from melipona.access.model import TOKEN_DAYS, TOKEN_DAYS_MOST, USUAL_SCOPES
-from melipona.access.service import Access
+from melipona.access.passkey_routes import StepUpHeader, visitor_in
+from melipona.access.step_up import Decision
 from melipona.access.tokens import list_tokens
 from melipona.principals import Scope
 from melipona.views.request import Asker, room_router
@@ -55,8 +57,9 @@ class MadeToken(TypedDict):
     made: TokenView
 
 
-def token_routes(access: Access) -> APIRouter:
+def token_routes(logins: Logins) -> APIRouter:
     """The routes of tokens."""
+    access = logins.access
     router = room_router("tokens")
 
     @router.get("/tokens", response_model=Tokens)
@@ -65,8 +68,13 @@ def token_routes(access: Access) -> APIRouter:
         return await access.store.read(list_tokens, by)
 
     @router.post("/tokens", status_code=201, response_model=MadeToken)
-    async def make(new: NewToken, by: Asker) -> Any:
-        """Make a token of one's own. It is shown this once."""
+    async def make(request: Request, new: NewToken, by: Asker, confirmed: StepUpHeader = None) -> Any:
+        """Make a token of one's own. It is shown this once. One that acts or approves needs step-up."""
+        if new.scopes - {Scope.READ}:
+            scopes = sorted(scope.value for scope in new.scopes)
+            about = {"person": by.person, "name": new.name, "scopes": scopes, "days": new.days}
+            words = f"Make the token {new.name}, which may {' and '.join(scopes)}"
+            await logins.step_up.require(by, Decision("token:make", words, about), confirmed, visitor_in(request))
         text, made = await access.make_token(by, new.name, new.scopes, new.days)
         return {"token": text, "made": made}
 

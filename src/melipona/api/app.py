@@ -70,9 +70,8 @@ class Api:
 async def make_api(services: Services) -> Api:
     """Everything of the API for one life of the daemon."""
     access = Access(services.store, services.clock, await services.store.read(owner))
-    logins = Logins.of(
-        access, services.settings.access.url, services.port, services.provider, services.settings.access.oidc
-    )
+    reach = services.settings.access
+    logins = Logins.of(access, reach.url, services.port, services.provider, reach.oidc)
     broadcaster = Broadcaster(services.store, await services.store.read(store_id), access)
     roster = Roster(services)
     board = Board(services, broadcaster, roster, lambda: place_of(services, roster))
@@ -114,9 +113,9 @@ def _rooms(services: Services, logins: Logins, board: Board) -> list[APIRouter]:
         listing_routes(services.files.folders),
         terminal_routes(services.terminals),
         terminal_stream_routes(services.terminals, broadcaster),
-        access_routes(logins.access, services.url, services.local_url),
-        token_routes(logins.access),
-        people_routes(logins.access),
+        access_routes(logins, services.url, services.local_url),
+        token_routes(logins),
+        people_routes(logins),
         passkey_routes(logins),
         passkey_login_routes(logins),
         oidc_routes(logins),

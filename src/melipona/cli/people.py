@@ -7,6 +7,7 @@ import click
 from melipona.cli.env import Env, pass_env
 from melipona.cli.options import Group
 from melipona.cli.out import Column
+from melipona.cli.ways_in import identity, passkeys
 from melipona.cli.words import ago
 from melipona.client import Json, segment
 
@@ -79,3 +80,7 @@ def _tell(env: Env, person: Json) -> None:
         env.out.line(f"{person['name']} may not come in any more")
     else:
         env.out.line(f"{person['name']} is {person['role']}")
+
+
+people.add_command(identity)
+people.add_command(passkeys)

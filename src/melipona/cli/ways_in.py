@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from melipona.cli.env import Env, pass_env
-from melipona.cli.options import Command
+from melipona.cli.options import Command, Group
 from melipona.cli.out import Column
 from melipona.cli.words import ago
 from melipona.client import segment
@@ -14,7 +14,7 @@ ACCOUNTS = (Column("id"), Column("account", wide=True), Column("seen", right=Tru
 PASSKEYS = (Column("label", wide=True), Column("for"), Column("added", right=True), Column("used", right=True))
 
 
-@click.group()
+@click.group(cls=Group)
 def identity() -> None:
     """Accounts at the login provider."""
 

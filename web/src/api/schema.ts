@@ -583,9 +583,149 @@ export interface paths {
         put?: never;
         /**
          * Make Link
-         * @description Make a one-time login link: ten minutes, one use. The owner's only over the unix socket.
+         * @description Make a one-time login link: ten minutes, one use. The owner's only over the unix socket. Needs step-up.
          */
         post: operations["make_link_api_v1_login_links_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login-links/switch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Switch
+         * @description Let one-time links log people in, or not. Needs step-up.
+         */
+        post: operations["switch_api_v1_login_links_switch_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login/oidc": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Finish
+         * @description Log in by what the provider sent the browser back with.
+         */
+        post: operations["finish_api_v1_login_oidc_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login/oidc/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start
+         * @description Where the browser goes to log in at the provider.
+         */
+        post: operations["start_api_v1_login_oidc_start_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Login
+         * @description Log in by a passkey.
+         */
+        post: operations["login_api_v1_login_passkey_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login/passkey/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Options
+         * @description What `navigator.credentials.get` is given, on the login page.
+         */
+        post: operations["options_api_v1_login_passkey_options_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login/recovery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Recover
+         * @description Log in by a recovery code, which is used up.
+         */
+        post: operations["recover_api_v1_login_recovery_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login/ways": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ways In
+         * @description How one can log in here.
+         */
+        get: operations["ways_in_api_v1_login_ways_get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -716,6 +856,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Mine
+         * @description One's own passkeys.
+         */
+        get: operations["mine_api_v1_passkeys_get"];
+        put?: never;
+        /**
+         * Add
+         * @description Keep the passkey that the browser made.
+         */
+        post: operations["add_api_v1_passkeys_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/passkeys/{passkey}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke
+         * @description Revoke a passkey. Needs step-up.
+         */
+        delete: operations["revoke_api_v1_passkeys__passkey__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Rename
+         * @description Give a passkey another label.
+         */
+        patch: operations["rename_api_v1_passkeys__passkey__patch"];
+        trace?: never;
+    };
+    "/api/v1/passkeys/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin
+         * @description What `navigator.credentials.create` is given, to add a passkey. Needs step-up if there is one already.
+         */
+        post: operations["begin_api_v1_passkeys_options_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/people": {
         parameters: {
             query?: never;
@@ -731,7 +939,7 @@ export interface paths {
         put?: never;
         /**
          * Add
-         * @description Let somebody in. They need a way in: `POST /login-links` with their name.
+         * @description Let somebody in. They need a way in: `POST /login-links` with their name. Needs step-up.
          */
         post: operations["add_api_v1_people_post"];
         delete?: never;
@@ -755,9 +963,113 @@ export interface paths {
         head?: never;
         /**
          * Change
-         * @description Give somebody another role, shut them out, or let them in again. It counts at once.
+         * @description Give somebody another role, shut them out, or let them in again. It counts at once. Needs step-up.
          */
         patch: operations["change_api_v1_people__name__patch"];
+        trace?: never;
+    };
+    "/api/v1/people/{name}/identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Accounts
+         * @description A person's accounts at the provider.
+         */
+        get: operations["accounts_api_v1_people__name__identities_get"];
+        put?: never;
+        /**
+         * Link
+         * @description Let whoever has an account come in as a person. Needs step-up.
+         */
+        post: operations["link_api_v1_people__name__identities_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{name}/identities/{identity}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Unlink
+         * @description Take an account from a person. Needs step-up.
+         */
+        delete: operations["unlink_api_v1_people__name__identities__identity__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{name}/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Theirs
+         * @description A person's passkeys.
+         */
+        get: operations["theirs_api_v1_people__name__passkeys_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{name}/passkeys/{passkey}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End
+         * @description Revoke a person's passkey. Needs step-up.
+         */
+        delete: operations["end_api_v1_people__name__passkeys__passkey__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Codes
+         * @description Make recovery codes; older ones are good no more. Needs step-up.
+         */
+        post: operations["codes_api_v1_recovery_codes_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/sessions": {
@@ -835,6 +1147,26 @@ export interface paths {
         get: operations["state_api_v1_state_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/step-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm
+         * @description Show the passkey's answer to a decision's challenge. The session gets a new id.
+         */
+        post: operations["confirm_api_v1_step_up_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -956,7 +1288,7 @@ export interface paths {
         put?: never;
         /**
          * Make
-         * @description Make a token of one's own. It is shown this once.
+         * @description Make a token of one's own. It is shown this once. One that acts or approves needs step-up.
          */
         post: operations["make_api_v1_tokens_post"];
         delete?: never;
@@ -1129,6 +1461,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * Address
+         * @description Where the browser goes.
+         */
+        Address: {
+            /** Url */
+            url: string;
+        };
         /**
          * AgentContext
          * @description How full the model's context was at the end of the last turn that tells.
@@ -1333,6 +1673,26 @@ export interface components {
             result: string;
             /** Why */
             why: string;
+        };
+        /**
+         * Codes
+         * @description New recovery codes; shown this once.
+         */
+        Codes: {
+            /** Codes */
+            codes: string[];
+        };
+        /**
+         * Confirmation
+         * @description A passkey's answer to the challenge of a decision.
+         */
+        Confirmation: {
+            /** Answer */
+            answer: {
+                [key: string]: unknown;
+            };
+            /** Id */
+            id: string;
         };
         /**
          * ContextView
@@ -1542,6 +1902,50 @@ export interface components {
             version: string;
         };
         /**
+         * Identities
+         * @description Somebody's accounts.
+         */
+        Identities: {
+            /** Items */
+            items: components["schemas"]["IdentityView"][];
+            /** Next */
+            next: null;
+        };
+        /**
+         * IdentityView
+         * @description An account that logs somebody in.
+         */
+        IdentityView: {
+            /** Created At */
+            created_at: string;
+            /** Email */
+            email: string | null;
+            /** Id */
+            id: string;
+            /** Issuer */
+            issuer: string;
+            /** Seen At */
+            seen_at: string | null;
+            /** Subject */
+            subject: string | null;
+        };
+        /**
+         * Label
+         * @description What somebody calls a passkey.
+         */
+        Label: {
+            /** Label */
+            label: string;
+        };
+        /**
+         * Landing
+         * @description Where the page goes now.
+         */
+        Landing: {
+            /** Next */
+            next: string;
+        };
+        /**
          * LimitView
          * @description One limit of a box as it really binds on this machine, or why it does not.
          */
@@ -1745,6 +2149,16 @@ export interface components {
             turns_per_hour?: number | null;
         };
         /**
+         * NewIdentity
+         * @description An account at the provider: by its subject, or by a verified address.
+         */
+        NewIdentity: {
+            /** Email */
+            email?: string | null;
+            /** Subject */
+            subject?: string | null;
+        };
+        /**
          * NewLink
          * @description For whom a link is, and from where it is good.
          */
@@ -1791,6 +2205,21 @@ export interface components {
             wake?: boolean;
         };
         /**
+         * NewPasskey
+         * @description A passkey that the browser has just made.
+         */
+        NewPasskey: {
+            /**
+             * Answer
+             * @description `PublicKeyCredential.toJSON()`.
+             */
+            answer: {
+                [key: string]: unknown;
+            };
+            /** Label */
+            label: string;
+        };
+        /**
          * NewPerson
          * @description Somebody who may come in from now on.
          */
@@ -1830,6 +2259,32 @@ export interface components {
             scopes?: components["schemas"]["Scope"][];
         };
         /**
+         * OidcLoginBody
+         * @description What the provider sent the browser back with.
+         */
+        OidcLoginBody: {
+            /**
+             * Code
+             * @default
+             */
+            code?: string;
+            /**
+             * Error
+             * @default
+             */
+            error?: string;
+            /** Iss */
+            iss?: string | null;
+            /**
+             * Next
+             * @description The page to open then; anything else than a page is `/`.
+             * @default /
+             */
+            next?: string;
+            /** State */
+            state: string;
+        };
+        /**
          * OperationView
          * @description Something in flight, and since when.
          */
@@ -1846,6 +2301,55 @@ export interface components {
             kind: string;
             /** Started At */
             started_at: string;
+        };
+        /**
+         * PasskeyList
+         * @description Somebody's passkeys, and what else lets them in.
+         */
+        PasskeyList: {
+            /** Codes */
+            codes: number;
+            /** Items */
+            items: components["schemas"]["PasskeyView"][];
+            /** Links */
+            links: boolean;
+            /** Next */
+            next: null;
+            place: components["schemas"]["PlaceView"];
+        };
+        /**
+         * PasskeyLogin
+         * @description A login by a passkey.
+         */
+        PasskeyLogin: {
+            /** Answer */
+            answer: {
+                [key: string]: unknown;
+            };
+            /**
+             * Next
+             * @description The page to open then; anything else than a page is `/`.
+             * @default /
+             */
+            next?: string;
+        };
+        /**
+         * PasskeyView
+         * @description A passkey.
+         */
+        PasskeyView: {
+            /** Created At */
+            created_at: string;
+            /** Id */
+            id: string;
+            /** Label */
+            label: string;
+            /** Last Used At */
+            last_used_at: string | null;
+            /** Site */
+            site: string;
+            /** Transports */
+            transports: string[];
         };
         /**
          * Pending
@@ -1902,6 +2406,18 @@ export interface components {
             role: string;
         };
         /**
+         * PlaceView
+         * @description Whether passkeys work at the address that is asked.
+         */
+        PlaceView: {
+            /** Address */
+            address: string;
+            /** Here */
+            here: boolean;
+            /** Why */
+            why: string;
+        };
+        /**
          * Problem
          * @description Why a request failed.
          */
@@ -1931,6 +2447,20 @@ export interface components {
              * @description Null means all.
              */
             ids?: number[] | null;
+        };
+        /**
+         * RecoveryLogin
+         * @description A login by a recovery code.
+         */
+        RecoveryLogin: {
+            /** Code */
+            code: string;
+            /**
+             * Next
+             * @description The page to open then; anything else than a page is `/`.
+             * @default /
+             */
+            next?: string;
         };
         /**
          * Role
@@ -2084,6 +2614,14 @@ export interface components {
             turns: number;
         };
         /**
+         * Switch
+         * @description Whether one-time links log people in.
+         */
+        Switch: {
+            /** On */
+            on: boolean;
+        };
+        /**
          * TerminalView
          * @description A terminal that was opened.
          */
@@ -2189,6 +2727,19 @@ export interface components {
              * @description Base64, at most 64 KiB of bytes.
              */
             data: string;
+        };
+        /**
+         * WaysIn
+         * @description How one can log in from the address that is asked.
+         */
+        WaysIn: {
+            /** Links */
+            links: boolean;
+            /** Passkeys */
+            passkeys: boolean;
+            place: components["schemas"]["PlaceView"];
+            /** Provider */
+            provider: string | null;
         };
     };
     responses: never;
@@ -3195,7 +3746,10 @@ export interface operations {
     make_link_api_v1_login_links_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3212,6 +3766,230 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LinkView"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    switch_api_v1_login_links_switch_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Switch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    finish_api_v1_login_oidc_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OidcLoginBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_api_v1_login_oidc_start_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Address"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    login_api_v1_login_passkey_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyLogin"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Landing"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    options_api_v1_login_passkey_options_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    recover_api_v1_login_recovery_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecoveryLogin"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Landing"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ways_in_api_v1_login_ways_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaysIn"];
                 };
             };
             /** @description A problem document. */
@@ -3448,6 +4226,169 @@ export interface operations {
             };
         };
     };
+    mine_api_v1_passkeys_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyList"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_api_v1_passkeys_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPasskey"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyView"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_api_v1_passkeys__passkey__delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
+            path: {
+                passkey: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rename_api_v1_passkeys__passkey__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                passkey: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Label"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyView"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    begin_api_v1_passkeys_options_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     everybody_api_v1_people_get: {
         parameters: {
             query?: never;
@@ -3480,7 +4421,10 @@ export interface operations {
     add_api_v1_people_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3513,7 +4457,10 @@ export interface operations {
     change_api_v1_people__name__patch: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
             path: {
                 name: string;
             };
@@ -3532,6 +4479,204 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PersonView"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    accounts_api_v1_people__name__identities_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identities"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    link_api_v1_people__name__identities_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewIdentity"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IdentityView"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unlink_api_v1_people__name__identities__identity__delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
+            path: {
+                identity: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    theirs_api_v1_people__name__passkeys_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyList"];
+                };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_api_v1_people__name__passkeys__passkey__delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
+            path: {
+                name: string;
+                passkey: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    codes_api_v1_recovery_codes_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Codes"];
                 };
             };
             /** @description A problem document. */
@@ -3649,6 +4794,37 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["StateView"];
                 };
+            };
+            /** @description A problem document. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirm_api_v1_step_up_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Confirmation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem document. */
             default: {
@@ -3854,7 +5030,10 @@ export interface operations {
     make_api_v1_tokens_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The confirmation, from POST /step-up. */
+                "melipona-step-up"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
