@@ -39,6 +39,7 @@ NAMES = (
     "syncs",
     "ring",
     "swarm",
+    "page",
 )
 """Every benchmark, in the order in which they run."""
 ROUNDS, QUICK_ROUNDS = 5, 3

@@ -78,7 +78,7 @@ def test_a_benchmark_that_cannot_run_is_named_and_only_a_failure_fails(
     assert str(error) in capsys.readouterr().out
 
 
-QUICKEST = ("commit", "hop", "gateway", "sse", "syncs")
+QUICKEST = ("commit", "hop", "gateway", "sse", "syncs", "page")
 """The rest starts daemons again and again: `.ci/run` runs all by `python -m bench --quick`."""
 
 

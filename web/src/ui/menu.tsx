@@ -14,12 +14,14 @@ export interface MenuItem {
 export function Menu({
   trigger,
   items,
+  defaultOpen = false,
 }: {
   trigger: ReactElement;
   items: readonly (MenuItem | null)[];
+  defaultOpen?: boolean;
 }): ReactNode {
   return (
-    <Base.Root>
+    <Base.Root defaultOpen={defaultOpen}>
       <Base.Trigger render={trigger} />
       <Base.Portal>
         <Base.Positioner sideOffset={4} align="end" className="z-50">

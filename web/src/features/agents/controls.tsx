@@ -23,6 +23,8 @@ interface Props {
   trigger: ReactElement;
   /** Runs what needs no question. */
   run: (verb: Verb) => void;
+  /** Open it as soon as it is drawn. */
+  defaultOpen?: boolean;
   /** Leave the agent's page after it is gone. */
   leave?: boolean;
   /** The question that the address asks; it is answered by `onAnswered`. */
@@ -31,7 +33,7 @@ interface Props {
 }
 
 /** Everything one can do to an agent, and the questions before what cannot be taken back. */
-export function AgentMenu({ agent, trigger, run, leave, asks = null, onAnswered }: Props): ReactNode {
+export function AgentMenu({ agent, trigger, run, defaultOpen, leave, asks = null, onAnswered }: Props): ReactNode {
   const [own, setOwn] = useState<Asked>(null);
   const asked = own ?? asks;
   const setAsked = (next: Asked) => {
@@ -91,7 +93,7 @@ export function AgentMenu({ agent, trigger, run, leave, asks = null, onAnswered 
   };
   return (
     <>
-      <Menu trigger={trigger} items={items} />
+      <Menu trigger={trigger} items={items} defaultOpen={defaultOpen ?? false} />
       <Confirm
         open={asked === "restart"}
         onClose={() => setAsked(null)}

@@ -1,5 +1,5 @@
 import { Link } from "@tanstack/react-router";
-import { memo, type ReactNode } from "react";
+import { memo, type ReactNode, useState } from "react";
 import type { Agent } from "~/api/client";
 import type { Verb } from "~/features/agents/actions";
 import { AgentMenu } from "~/features/agents/controls";
@@ -79,7 +79,7 @@ export const Row = memo(
       <div
         role="row"
         aria-current={current || undefined}
-        className={`group relative border-b border-line last:border-b-0 hover:bg-hover max-md:min-h-15 max-md:px-4 max-md:py-2 md:h-9 ${GRID} ${current ? "bg-accent-quiet" : ""}`}
+        className={`group relative border-b border-line last:border-b-0 hover:bg-hover max-md:min-h-15 max-md:px-4 max-md:py-2 md:h-9 md:[contain-intrinsic-height:36px] md:[content-visibility:auto] ${GRID} ${current ? "bg-accent-quiet" : ""}`}
       >
         <span
           role="cell"
@@ -141,19 +141,7 @@ export const Row = memo(
             onClick={() => run(agent.paused_at === null ? "pause" : "resume")}
             className="max-md:min-h-11 max-md:min-w-11 md:opacity-0 md:group-focus-within:opacity-100 md:group-hover:opacity-100 md:[[aria-current]_&]:opacity-100"
           />
-          <AgentMenu
-            agent={agent}
-            run={run}
-            trigger={
-              <Button
-                look="quiet"
-                small
-                icon="more"
-                aria-label={`More for ${agent.name}`}
-                className="max-md:min-h-11 max-md:min-w-11 md:opacity-60 md:group-hover:opacity-100"
-              />
-            }
-          />
+          <RowMenu agent={agent} run={run} />
         </span>
       </div>
     );
@@ -176,6 +164,20 @@ export function PendingBadge({ agent }: { agent: Agent }): ReactNode {
       <Badge tone="live">{PENDING[pending.kind] ?? word(pending.kind)}</Badge>
     </span>
   );
+}
+
+/** The menu and its questions are made when they are asked for: two hundred rows would pay for what nobody opens. */
+function RowMenu({ agent, run }: Pick<Props, "agent" | "run">): ReactNode {
+  const [wanted, setWanted] = useState(false);
+  const look = {
+    look: "quiet",
+    small: true,
+    icon: "more",
+    "aria-label": `More for ${agent.name}`,
+    className: "max-md:min-h-11 max-md:min-w-11 md:opacity-60 md:group-hover:opacity-100",
+  } as const;
+  if (wanted) return <AgentMenu agent={agent} run={run} defaultOpen trigger={<Button {...look} />} />;
+  return <Button {...look} aria-haspopup="menu" aria-expanded={false} onClick={() => setWanted(true)} />;
 }
 
 /** Ours plainly, the agent's own words in quotes with their age. */
