@@ -33,7 +33,15 @@ interface Props {
 }
 
 /** Everything one can do to an agent, and the questions before what cannot be taken back. */
-export function AgentMenu({ agent, trigger, run, defaultOpen, leave, asks = null, onAnswered }: Props): ReactNode {
+export function AgentMenu({
+  agent,
+  trigger,
+  run,
+  defaultOpen,
+  leave,
+  asks = null,
+  onAnswered,
+}: Props): ReactNode {
   const [own, setOwn] = useState<Asked>(null);
   const asked = own ?? asks;
   const setAsked = (next: Asked) => {
