@@ -39,7 +39,7 @@ def test_a_page_in_a_frame_of_a_neighbour_is_served_and_its_requests_are_the_hiv
         browser.login()
         framed = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
         assert browser.ask("GET", "/agents/ana?embed=1", headers=framed).status == 200
-        acted = browser.ask("POST", "/api/v1/agents/ana/pause", {}, headers={"Origin": NEIGHBOUR})
+        acted = browser.ask("POST", "/api/v1/agents/ana/pause", b"{}", headers={"Origin": NEIGHBOUR})
         assert acted.status == 403
 
 

@@ -190,7 +190,8 @@ def _backlog(known: AgentFacts, status: Status) -> list[str]:
     if operation is not None and operation.kind in _WAIT_FOR_TURN and operation.kind != status.reason:
         lines.append(f"{operation.by} asked: {_WAIT_FOR_TURN[operation.kind]}")
     if known.mail.waiting and status.state is not State.IDLE and status.reason not in ("paused", "interrupted"):
-        lines.append(f"{known.mail.waiting} of its messages wait.")
+        waiting = known.mail.waiting
+        lines.append(f"{waiting} of its messages {'waits' if waiting == 1 else 'wait'}.")
     if known.mail.parked and status.reason != "parked_mail":
         lines.append(f"{known.mail.parked} of its messages are parked.")
     if status.reason not in ("crashed", "gave_up") and known.crashes:
