@@ -19,7 +19,7 @@ from melipona.turns.status import State
 from .files import ROOT, below, text_of, tracked
 
 DOCUMENTS = [path for path in tracked() if path.suffix == ".md"]
-LINK = re.compile(r"(?<!!)!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+LINK = re.compile(r'(?:(?<!!)!?\[[^\]]*\]\(|<(?:img|source)\b[^>]*?\bsrc(?:set)?=")(?P<target>[^)\s"]+)[)"]')
 BLOCK = re.compile(r"^```(?:sh|console|bash)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(?:\./)?(mel(?: [^`]*)?)`")
 KIND = re.compile(
