@@ -15,7 +15,17 @@ from melipona.settings import EventSettings, Settings, TurnSettings
 from melipona.store import events
 from melipona.store.engine import Store, now
 from melipona.store.retention import Retention
-from melipona.store.schema import agents, calls, spend, turns
+from melipona.store.schema import (
+    agents,
+    api_tokens,
+    calls,
+    login_challenges,
+    login_links,
+    people,
+    sessions,
+    spend,
+    turns,
+)
 from melipona.store.seals import seal, verify
 from melipona.testing.store import temporary_store
 
@@ -72,6 +82,57 @@ async def test_old_rows_go_in_small_steps_and_young_ones_stay(
     assert left[0] == 5
     reserved = await store.read(lambda c: c.execute(select(spend.c.id).where(spend.c.state == "reserved")).all())
     assert len(reserved) == 25
+
+
+def add_logins(c: Connection) -> None:
+    """Of each noun some that ended long ago in each way, one that ended lately, and one that still is good."""
+    at = now(c)
+    c.execute(insert(people).values(id="p", name="vera", role="viewer", created_at=1))
+    ended: list[dict[str, Any]] = [
+        {"ends_at": at - 31 * DAY},
+        {"ends_at": at + DAY, "over": at - 31 * DAY},
+        {"ends_at": at - 29 * DAY},
+        {"ends_at": at + DAY, "over": at - 29 * DAY},
+        {"ends_at": at + DAY},
+    ]
+    for number, each in enumerate(ended):
+        row = {"person_id": "p", "created_at": 1, "ends_at": each["ends_at"]}
+        over = each.get("over")
+        seen = {"seen_at": 1, "idle_ends_at": at + DAY, "method": "link", "user_agent": "u", "revoked_at": over}
+        c.execute(insert(sessions).values(row | seen | {"id_hash": f"s{number}"}))
+        token = {"secret_hash": "h", "name": "n", "scopes": "[]", "revoked_at": over}
+        c.execute(insert(api_tokens).values(row | token | {"id": f"t{number}"}))
+        c.execute(insert(login_links).values(row | {"token_hash": f"l{number}", "used_at": over}))
+    idle = {"person_id": "p", "created_at": 1, "ends_at": at + DAY, "idle_ends_at": at - 31 * DAY, "seen_at": 1}
+    c.execute(insert(sessions).values(idle | {"method": "link", "user_agent": "u", "id_hash": "idle"}))
+    for hours in (25, 23, -1):
+        ends = at - hours * DAY // 24
+        row = {"id_hash": f"c{hours}", "kind": "k", "bound_to": "b", "data": "{}", "created_at": 1, "ends_at": ends}
+        c.execute(insert(login_challenges).values(row | {"used_at": 1}))
+
+
+async def test_logins_that_ended_go_and_what_may_still_be_brought_stays(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SECURITY 5: ended sessions, tokens and links after 30 days, challenges after one; nothing that is good."""
+    monkeypatch.setattr("melipona.store.retention.STEP", 1)
+    await store.write(add_logins)
+    removed = await Retention(store, NoMail(), Settings(), tmp_path).clean_up()
+    assert {noun: removed[noun] for noun in ("sessions", "tokens", "login_links", "challenges")} == {
+        "sessions": 3,
+        "tokens": 2,
+        "login_links": 2,
+        "challenges": 1,
+    }
+    for key, left in (
+        (sessions.c.id_hash, {"s2", "s3", "s4"}),
+        (api_tokens.c.id, {"t2", "t3", "t4"}),
+        (login_links.c.token_hash, {"l2", "l3", "l4"}),
+        (login_challenges.c.id_hash, {"c23", "c-1"}),
+    ):
+        assert set(await store.read(lambda c, key=key: c.execute(select(key)).scalars().all())) == left
+    again = await Retention(store, NoMail(), Settings(), tmp_path).clean_up()
+    assert not any(again[noun] for noun in ("sessions", "tokens", "login_links", "challenges"))
 
 
 async def test_logs_of_old_turns_go_and_their_figures_stay(store: Store, tmp_path: Path) -> None:

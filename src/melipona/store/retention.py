@@ -1,4 +1,4 @@
-"""What goes by age: handled mail, recorded answers of calls, logs of turns, old spending, sealed events.
+"""What goes by age: handled mail, recorded answers of calls, logs of turns, old spending, ended logins, sealed events.
 
 Every step is a small transaction, so that mail goes on between them. Events go only in whole sealed runs from the
 oldest on, and their seals stay (D-32). The figures of turns stay for ever, their logs do not.
@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select, update
 
 from melipona.clock import Micros, later
 from melipona.errors import StoreError
@@ -20,7 +20,17 @@ from melipona.faults import fault_here
 from melipona.settings import Settings
 from melipona.store.engine import Store
 from melipona.store.jumps import SteadyTime, known_at
-from melipona.store.schema import calls, event_seals, events, spend, turns
+from melipona.store.schema import (
+    api_tokens,
+    calls,
+    event_seals,
+    events,
+    login_challenges,
+    login_links,
+    sessions,
+    spend,
+    turns,
+)
 
 STEP = 500
 """Rows of one transaction."""
@@ -28,6 +38,10 @@ EVERY = timedelta(hours=6)
 CALLS = timedelta(days=7)
 """Recorded answers serve repeated calls (D-23), which come within minutes."""
 SPEND = timedelta(days=400)
+LOGINS = timedelta(days=30)
+"""Ended sessions, tokens and links stay this long for whoever asks who was in. Their events stay as events do."""
+CHALLENGES = timedelta(days=1)
+"""A challenge is good for minutes; that it was answered must be known for as long as it could be brought again."""
 
 
 class CleansMail(Protocol):
@@ -62,6 +76,10 @@ class Retention:
             "messages": await self._mail.clean_up(at),
             "calls": await self._all(delete_calls, at, CALLS),
             "spend": await self._all(delete_spend, at, SPEND),
+            "sessions": await self._all(delete_sessions, at, LOGINS),
+            "tokens": await self._all(delete_tokens, at, LOGINS),
+            "login_links": await self._all(delete_links, at, LOGINS),
+            "challenges": await self._all(delete_challenges, at, CHALLENGES),
             "turn_logs": await self._turn_logs(at, timedelta(days=turns_days)) if turns_days else 0,
             "events": await self._all(delete_events, at, timedelta(days=events_days)) if events_days else 0,
         }
@@ -98,6 +116,33 @@ def delete_spend(c: Connection, before: Micros) -> int:
     first = select(spend.c.id, spend.c.at, spend.c.state).order_by(spend.c.id).limit(STEP)
     old = [row.id for row in c.execute(first) if row.at < before and row.state != "reserved"]
     return c.execute(delete(spend).where(spend.c.id.in_(old))).rowcount if old else 0
+
+
+def delete_sessions(c: Connection, before: Micros) -> int:
+    """Delete some of the sessions that ended before `before`, by their time, by rest or by being revoked."""
+    s = sessions.c
+    return _delete_some(c, sessions, s.id_hash, or_(s.ends_at < before, s.idle_ends_at < before, s.revoked_at < before))
+
+
+def delete_tokens(c: Connection, before: Micros) -> int:
+    """Delete some of the API tokens that ended or were revoked before `before`."""
+    t = api_tokens.c
+    return _delete_some(c, api_tokens, t.id, or_(t.ends_at < before, t.revoked_at < before))
+
+
+def delete_links(c: Connection, before: Micros) -> int:
+    """Delete some of the login links that ended or were used before `before`."""
+    links = login_links.c
+    return _delete_some(c, login_links, links.token_hash, or_(links.ends_at < before, links.used_at < before))
+
+
+def delete_challenges(c: Connection, before: Micros) -> int:
+    """Delete some of the challenges of logins that ended before `before`, answered or not."""
+    return _delete_some(c, login_challenges, login_challenges.c.id_hash, login_challenges.c.ends_at < before)
+
+
+def _delete_some(c: Connection, table: Table, key: ColumnElement[str], over: ColumnElement[bool]) -> int:
+    return c.execute(delete(table).where(key.in_(select(key).where(over).limit(STEP)))).rowcount
 
 
 def delete_events(c: Connection, before: Micros) -> int:
