@@ -5,6 +5,7 @@ import {
   createRouter,
   lazyRouteComponent,
   Outlet,
+  type RouterHistory,
   retainSearchParams,
 } from "@tanstack/react-router";
 import { Agent } from "~/features/agents/agent";
@@ -121,16 +122,21 @@ const parts = createRoute({
   component: lazyRouteComponent(() => import("~/ui/parts"), "Parts"),
 });
 
-export const router = createRouter({
-  routeTree: root.addChildren([
-    login,
-    back,
-    frame.addChildren([swarm, agent, messages, costs, audit, health, settings, parts]),
-  ]),
-  defaultErrorComponent: Failed,
-  defaultPreload: "intent",
-  scrollRestoration: false, // it would write an inline script
-});
+const routeTree = root.addChildren([
+  login,
+  back,
+  frame.addChildren([swarm, agent, messages, costs, audit, health, settings, parts]),
+]);
+/** The page's router, over the browser's history or one of its own. */
+export const makeRouter = (history?: RouterHistory) =>
+  createRouter({
+    routeTree,
+    ...(history ? { history } : {}),
+    defaultErrorComponent: Failed,
+    defaultPreload: "intent",
+    scrollRestoration: false, // it would write an inline script
+  });
+export const router = makeRouter();
 
 declare module "@tanstack/react-router" {
   interface Register {

@@ -1,5 +1,6 @@
 import { Dialog as Base } from "@base-ui/react/dialog";
 import { type FormEvent, type ReactNode, useId, useState } from "react";
+import { type Authority, useMe, whyNot } from "~/live/may";
 import { Button } from "./button";
 import { Input } from "./field";
 import { ProblemNotice } from "./notice";
@@ -41,20 +42,33 @@ interface ConfirmProps {
   verb: string;
   /** When given, this has to be typed first: for what cannot be taken back. */
   typed?: string;
+  /** What somebody needs to say yes; it says why they may not. */
+  needs?: Authority;
   act: () => Promise<unknown>;
 }
 
 /** Asks before what cannot be taken back; names the thing and what is lost. Stays open, with the reason, when it failed. */
-export function Confirm({ open, onClose, title, children, verb, typed, act }: ConfirmProps): ReactNode {
+export function Confirm({
+  open,
+  onClose,
+  title,
+  children,
+  verb,
+  typed,
+  needs,
+  act,
+}: ConfirmProps): ReactNode {
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
   const id = useId();
   const right = typed === undefined || text === typed;
+  useMe();
+  const refusal = needs === undefined ? null : whyNot(needs);
 
   async function submit(event: FormEvent): Promise<void> {
     event.preventDefault();
-    if (!right || busy) return;
+    if (!right || busy || refusal !== null) return;
     setBusy(true);
     setError(null);
     try {
@@ -86,10 +100,11 @@ export function Confirm({ open, onClose, title, children, verb, typed, act }: Co
             />
           </div>
         )}
+        {refusal !== null && <p className="text-sm text-muted">{refusal}.</p>}
         {error !== null && <ProblemNotice error={error} />}
         <div className="flex justify-end gap-2">
           <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" look="danger" disabled={!right} busy={busy}>
+          <Button needs={needs} type="submit" look="danger" disabled={!right} busy={busy}>
             {verb}
           </Button>
         </div>

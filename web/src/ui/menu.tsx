@@ -1,5 +1,6 @@
 import { Menu as Base } from "@base-ui/react/menu";
 import type { ReactElement, ReactNode } from "react";
+import { type Authority, useMe, whyNot } from "~/live/may";
 import { Icon, type IconName } from "./icons";
 
 export interface MenuItem {
@@ -7,6 +8,8 @@ export interface MenuItem {
   icon?: IconName;
   danger?: boolean;
   disabled?: boolean;
+  /** What somebody needs to choose it; the menu says why they may not. */
+  needs?: Authority;
   act: () => void;
 }
 
@@ -20,6 +23,9 @@ export function Menu({
   items: readonly (MenuItem | null)[];
   defaultOpen?: boolean;
 }): ReactNode {
+  useMe();
+  const refusals = items.map((item) => (item?.needs === undefined ? null : whyNot(item.needs)));
+  const refusal = refusals.find((each) => each !== null);
   return (
     <Base.Root defaultOpen={defaultOpen}>
       <Base.Trigger render={trigger} />
@@ -32,7 +38,7 @@ export function Menu({
               ) : (
                 <Base.Item
                   key={item.label}
-                  disabled={item.disabled ?? false}
+                  disabled={(item.disabled ?? false) || refusals[at] !== null}
                   onClick={item.act}
                   className={`flex min-h-8 cursor-default items-center gap-2 rounded-sm px-2 outline-none select-none data-[disabled]:opacity-45 data-[highlighted]:bg-hover max-md:min-h-11 ${item.danger ? "text-danger" : ""}`}
                 >
@@ -41,6 +47,7 @@ export function Menu({
                 </Base.Item>
               ),
             )}
+            {refusal && <p className="max-w-60 px-2 py-1.5 text-sm text-muted">{refusal}.</p>}
           </Base.Popup>
         </Base.Positioner>
       </Base.Portal>

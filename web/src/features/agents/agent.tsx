@@ -5,6 +5,7 @@ import { type Agent as AgentRow, Problem } from "~/api/client";
 import { useKeys } from "~/app/keys";
 import { TABS, type Tab } from "~/app/router";
 import { Doing, PendingBadge } from "~/features/swarm/row";
+import { useMe } from "~/live/may";
 import { useAgentRow, useHive } from "~/live/store";
 import { Button, buttonClass } from "~/ui/button";
 import { Empty, ProblemNotice } from "~/ui/notice";
@@ -73,6 +74,7 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
   const { tab = "conversation", ask = null } = useSearch({ from: "/frame/agents/$name" });
   const navigate = useNavigate({ from: "/agents/$name" });
   const { busy, error, run, clear } = useAct();
+  useMe();
   const can = possible(agent);
   const verb = (which: Verb) => void run(which, () => act(which, agent.name));
   const turn = (by: number) => {
@@ -80,7 +82,10 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
     void navigate({ search: { tab: next === "conversation" ? (undefined as never) : next } as never });
   };
   useKeys({
-    p: () => verb(can.has("resume") ? "resume" : "pause"),
+    p: () => {
+      const next = (["resume", "pause"] as const).find((each) => can.has(each));
+      if (next) verb(next);
+    },
     i: () => can.has("interrupt") && verb("interrupt"),
     w: () => void navigate({ search: (before) => ({ ...before, why: agent.name }) as never }),
     "[": () => turn(-1),

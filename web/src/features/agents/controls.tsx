@@ -1,6 +1,7 @@
 import { useNavigate } from "@tanstack/react-router";
 import { type ReactElement, type ReactNode, useState } from "react";
 import type { Agent } from "~/api/client";
+import { useMe } from "~/live/may";
 import { Confirm } from "~/ui/dialog";
 import type { IconName } from "~/ui/icons";
 import { Menu, type MenuItem } from "~/ui/menu";
@@ -49,6 +50,7 @@ export function AgentMenu({
     if (next === null && asks !== null) onAnswered?.();
   };
   const navigate = useNavigate();
+  useMe();
   const can = possible(agent);
   const { name } = agent;
   const whyItem: MenuItem = {
@@ -59,6 +61,7 @@ export function AgentMenu({
   const verb = (label: string, icon: MenuItem["icon"] & string, which: Verb): MenuItem => ({
     label,
     icon,
+    needs: "act",
     disabled: !can.has(which),
     act: () => run(which),
   });
@@ -66,6 +69,7 @@ export function AgentMenu({
     label,
     danger: which === "destroy" || which === "purge",
     icon: ICONS[which],
+    needs: "act",
     disabled: which !== "model" && !can.has(which),
     act: () => setAsked(which),
   });
@@ -83,6 +87,7 @@ export function AgentMenu({
     {
       label: "Terminal in its box",
       icon: "terminal",
+      needs: "act",
       disabled: agent.wish === "stopped",
       act: () => void navigate({ to: "/agents/$name", params: { name }, search: { tab: "terminal" } }),
     },
@@ -107,6 +112,7 @@ export function AgentMenu({
         onClose={() => setAsked(null)}
         title={`Restart ${name}`}
         verb={`Restart ${name}`}
+        needs="act"
         act={() => done("restart")}
       >
         <p>
@@ -119,6 +125,7 @@ export function AgentMenu({
         onClose={() => setAsked(null)}
         title={`New session for ${name}`}
         verb="Begin a new session"
+        needs="act"
         act={() => done("new-session")}
       >
         <p>
@@ -132,6 +139,7 @@ export function AgentMenu({
         onClose={() => setAsked(null)}
         title={`Destroy ${name}`}
         verb={`Destroy ${name}`}
+        needs="act"
         act={() => done("destroy")}
       >
         <p>
@@ -168,6 +176,7 @@ export function PurgeDialog({
       title={`Purge ${name}`}
       verb={`Purge ${name} and its files`}
       typed={name}
+      needs="act"
       act={run}
     >
       <p>

@@ -15,6 +15,7 @@ import { act, markRead, useAct } from "~/features/agents/actions";
 import { PlainBody, WholeBody } from "~/features/messages/body";
 import { Framed } from "~/features/turns/blocks";
 import { TurnBlock } from "~/features/turns/turn-block";
+import { useMay } from "~/live/may";
 import { firstLine, plural } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Fold } from "~/ui/fold";
@@ -186,7 +187,8 @@ function usePinned(loaded: boolean) {
 
 /** Mail to you counts as read once it was on your screen. */
 function useReadMail(items: readonly Message[], agent: string): void {
-  const ids = items
+  const may = useMay("act");
+  const ids = (may ? items : [])
     .filter(
       (message) =>
         message.recipient === "operator" && message.sender === agent && message.state === "waiting",

@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { type Agent, api, body } from "~/api/client";
+import { useMe, whyNot } from "~/live/may";
 import { Button } from "~/ui/button";
 import { Dialog } from "~/ui/dialog";
 import { Field, Input } from "~/ui/field";
@@ -33,6 +34,8 @@ const used = {
 function Form({ agent, onClose }: { agent: Agent; onClose: () => void }): ReactNode {
   const [model, setModel] = useState(agent.model ?? "");
   const { busy, error, run } = useAct();
+  useMe();
+  const refusal = whyNot("act");
   const { data } = useQuery(used);
   const known = [...new Set(data?.items.map((item) => item.model).filter((name) => name !== null))];
   async function submit(event: FormEvent): Promise<void> {
@@ -63,6 +66,7 @@ function Form({ agent, onClose }: { agent: Agent; onClose: () => void }): ReactN
           </>
         )}
       </Field>
+      {refusal !== null && <p className="text-sm text-muted">{refusal}.</p>}
       {error !== null && <ProblemNotice error={error} />}
       <Button
         needs="act"

@@ -1,5 +1,6 @@
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, type ReactNode, useState } from "react";
+import { useMe, whyNot } from "~/live/may";
 import { useHive } from "~/live/store";
 import { Button } from "~/ui/button";
 import { Dialog } from "~/ui/dialog";
@@ -39,6 +40,8 @@ function Form({ onClose }: { onClose: () => void }): ReactNode {
   const [budget, setBudget] = useState("");
   const [manager, setManager] = useState(false);
   const { busy, error, run } = useAct();
+  useMe();
+  const refusal = whyNot("act");
 
   async function submit(event: FormEvent): Promise<void> {
     event.preventDefault();
@@ -126,6 +129,7 @@ function Form({ onClose }: { onClose: () => void }): ReactNode {
           </div>
         )}
       </Fold>
+      {refusal !== null && <p className="text-sm text-muted">{refusal}.</p>}
       {error !== null && <ProblemNotice error={error} />}
       <div className="flex justify-end gap-2">
         <Button onClick={onClose}>Cancel</Button>

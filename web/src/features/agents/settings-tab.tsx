@@ -1,5 +1,6 @@
 import { type FormEvent, type ReactNode, useState } from "react";
 import type { Agent, Changes } from "~/api/client";
+import { useMe, whyNot } from "~/live/may";
 import { Button } from "~/ui/button";
 import { Field, Input, TextArea } from "~/ui/field";
 import { ProblemNotice } from "~/ui/notice";
@@ -28,6 +29,8 @@ function Form({ agent }: { agent: Agent }): ReactNode {
   const [allow, setAllow] = useState(agent.send_allow?.join(", ") ?? "");
   const [playbook, setPlaybook] = useState("");
   const { busy, error, run } = useAct();
+  useMe();
+  const refusal = whyNot("act");
   const number = (text: string) => (text.trim() === "" ? null : Number(text));
   const names = allow.split(/[\s,]+/).filter(Boolean);
   const changes: Changes = {
@@ -45,70 +48,73 @@ function Form({ agent }: { agent: Agent }): ReactNode {
     if (touched && (await run("change", () => change(agent.name, changes)))) setPlaybook("");
   }
   return (
-    <form onSubmit={submit} className="space-y-4">
-      {agent.engine === "playbook" ? (
-        <Field label="Playbook" hint="Replaces the present one. Leave it empty to keep that.">
-          {(id) => (
-            <TextArea
-              id={id}
-              value={playbook}
-              onChange={(event) => setPlaybook(event.target.value)}
-              rows={6}
-              spellCheck={false}
-              className="font-mono text-sm"
-            />
-          )}
-        </Field>
-      ) : (
-        <Field label="Model" hint="Empty: the hive's default. It applies from the next turn on.">
+    <form onSubmit={submit}>
+      <fieldset disabled={refusal !== null} className="space-y-4">
+        {refusal !== null && <p className="text-muted">{refusal}.</p>}
+        {agent.engine === "playbook" ? (
+          <Field label="Playbook" hint="Replaces the present one. Leave it empty to keep that.">
+            {(id) => (
+              <TextArea
+                id={id}
+                value={playbook}
+                onChange={(event) => setPlaybook(event.target.value)}
+                rows={6}
+                spellCheck={false}
+                className="font-mono text-sm"
+              />
+            )}
+          </Field>
+        ) : (
+          <Field label="Model" hint="Empty: the hive's default. It applies from the next turn on.">
+            {(id) => (
+              <Input
+                id={id}
+                value={model}
+                onChange={(event) => setModel(event.target.value)}
+                spellCheck={false}
+              />
+            )}
+          </Field>
+        )}
+        <Field label="Budget a day, USD" hint="Empty: the hive's default; 0: no limit of its own.">
           {(id) => (
             <Input
               id={id}
-              value={model}
-              onChange={(event) => setModel(event.target.value)}
+              type="number"
+              min="0"
+              step="0.01"
+              value={budget}
+              onChange={(event) => setBudget(event.target.value)}
+            />
+          )}
+        </Field>
+        <Field label="Turns an hour" hint="Empty: the hive's default; 0: no limit.">
+          {(id) => (
+            <Input
+              id={id}
+              type="number"
+              min="0"
+              step="1"
+              value={turns}
+              onChange={(event) => setTurns(event.target.value)}
+            />
+          )}
+        </Field>
+        <Field label="May write to" hint="Names, apart by commas. Empty: everybody.">
+          {(id) => (
+            <Input
+              id={id}
+              value={allow}
+              onChange={(event) => setAllow(event.target.value)}
               spellCheck={false}
             />
           )}
         </Field>
-      )}
-      <Field label="Budget a day, USD" hint="Empty: the hive's default; 0: no limit of its own.">
-        {(id) => (
-          <Input
-            id={id}
-            type="number"
-            min="0"
-            step="0.01"
-            value={budget}
-            onChange={(event) => setBudget(event.target.value)}
-          />
-        )}
-      </Field>
-      <Field label="Turns an hour" hint="Empty: the hive's default; 0: no limit.">
-        {(id) => (
-          <Input
-            id={id}
-            type="number"
-            min="0"
-            step="1"
-            value={turns}
-            onChange={(event) => setTurns(event.target.value)}
-          />
-        )}
-      </Field>
-      <Field label="May write to" hint="Names, apart by commas. Empty: everybody.">
-        {(id) => (
-          <Input
-            id={id}
-            value={allow}
-            onChange={(event) => setAllow(event.target.value)}
-            spellCheck={false}
-          />
-        )}
-      </Field>
-      {error !== null && <ProblemNotice error={error} />}
-      <Button needs="act" type="submit" look="primary" disabled={!touched} busy={busy !== null}>
-        Change {agent.name}
-      </Button>
+        {error !== null && <ProblemNotice error={error} />}
+        <Button needs="act" type="submit" look="primary" disabled={!touched} busy={busy !== null}>
+          Change {agent.name}
+        </Button>
+      </fieldset>
     </form>
   );
 }

@@ -7,6 +7,7 @@ import type { Tab } from "~/app/router";
 import { setTheme } from "~/app/theme";
 import { act, possible, type Verb } from "~/features/agents/actions";
 import type { ASKED } from "~/features/agents/controls";
+import { useMay } from "~/live/may";
 import { useHive } from "~/live/store";
 import { Icon, type IconName } from "~/ui/icons";
 import { ProblemNotice } from "~/ui/notice";
@@ -27,12 +28,14 @@ const ASKS: readonly {
   word: string;
   icon: IconName;
   engine?: string;
+  /** Also for who only reads. */
+  reads?: boolean;
 }[] = [
   { search: { ask: "restart" }, word: "Restart", icon: "restart" },
   { search: { ask: "new-session" }, word: "New session for", icon: "fresh" },
   { search: { ask: "model" }, word: "Change the model of", icon: "model", engine: "claude" },
   { search: { tab: "terminal" }, word: "Terminal of", icon: "terminal" },
-  { search: { tab: "files" }, word: "Files of", icon: "files" },
+  { search: { tab: "files" }, word: "Files of", icon: "files", reads: true },
   { search: { ask: "destroy" }, word: "Destroy", icon: "close" },
   { search: { ask: "purge" }, word: "Purge", icon: "close" },
 ];
@@ -56,6 +59,7 @@ const GROUP =
 /** Reaches every agent, every view and every action without a mouse. */
 export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () => void }): ReactNode {
   const hive = useHive();
+  const may = useMay("act");
   const navigate = useNavigate();
   const [error, setError] = useState<unknown>(null);
   const [text, setText] = useState("");
@@ -124,14 +128,16 @@ export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () =
                 ))}
               </Command.Group>
               <Command.Group heading="Actions" className={GROUP}>
-                <Command.Item
-                  value="new agent make create"
-                  onSelect={go(() => here({ new: "agent" }))}
-                  className={ITEM}
-                >
-                  <Icon name="plus" className="text-muted" />
-                  Make an agent
-                </Command.Item>
+                {may && (
+                  <Command.Item
+                    value="new agent make create"
+                    onSelect={go(() => here({ new: "agent" }))}
+                    className={ITEM}
+                  >
+                    <Icon name="plus" className="text-muted" />
+                    Make an agent
+                  </Command.Item>
+                )}
                 <Command.Item value="keys help keyboard" onSelect={go(onHelp)} className={ITEM}>
                   <Icon name="why" className="text-muted" />
                   Keys
@@ -176,21 +182,22 @@ export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () =
                   )}
                 {text.trim() !== "" &&
                   meant.flatMap((agent) =>
-                    ASKS.filter(({ engine }) => engine === undefined || engine === agent.engine).map(
-                      ({ search, word: name, icon }) => (
-                        <Command.Item
-                          key={`${name} ${agent.name}`}
-                          value={`${name} ${agent.name}`}
-                          onSelect={go(() =>
-                            navigate({ to: "/agents/$name", params: { name: agent.name }, search }),
-                          )}
-                          className={ITEM}
-                        >
-                          <Icon name={icon} className="text-muted" />
-                          {name} {agent.name}
-                        </Command.Item>
-                      ),
-                    ),
+                    ASKS.filter(
+                      ({ engine, reads }) =>
+                        (may || reads) && (engine === undefined || engine === agent.engine),
+                    ).map(({ search, word: name, icon }) => (
+                      <Command.Item
+                        key={`${name} ${agent.name}`}
+                        value={`${name} ${agent.name}`}
+                        onSelect={go(() =>
+                          navigate({ to: "/agents/$name", params: { name: agent.name }, search }),
+                        )}
+                        className={ITEM}
+                      >
+                        <Icon name={icon} className="text-muted" />
+                        {name} {agent.name}
+                      </Command.Item>
+                    )),
                   )}
                 {text.trim() !== "" &&
                   meant.map((agent) => (

@@ -1,6 +1,7 @@
 import { useNavigate } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { create, useAct } from "~/features/agents/actions";
+import { useMe, whyNot } from "~/live/may";
 import { Button } from "~/ui/button";
 import { ProblemNotice } from "~/ui/notice";
 
@@ -8,6 +9,8 @@ import { ProblemNotice } from "~/ui/notice";
 export function FirstRun(): ReactNode {
   const navigate = useNavigate();
   const { busy, error, run } = useAct();
+  useMe();
+  const refusal = whyNot("act");
   async function first(): Promise<void> {
     if (await run("first", () => create({ name: "ana", engine: "playbook", role: "worker" })))
       await navigate({ to: "/agents/$name", params: { name: "ana" }, search: {} });
@@ -28,10 +31,11 @@ export function FirstRun(): ReactNode {
         <Button needs="act" look="primary" busy={busy !== null} onClick={first}>
           Make ana
         </Button>
-        <Button onClick={() => void navigate({ to: ".", search: { new: "agent" } })}>
+        <Button needs="act" onClick={() => void navigate({ to: ".", search: { new: "agent" } })}>
           Make another kind
         </Button>
       </div>
+      {refusal !== null && <p className="text-muted">{refusal}.</p>}
       <p className="text-muted">
         The same from a terminal:{" "}
         <code className="font-mono text-sm">mel agent new ana --engine playbook</code>

@@ -4,8 +4,9 @@ import { type ReactNode, useEffect, useMemo, useRef } from "react";
 import type { Agent } from "~/api/client";
 import { useKeys } from "~/app/keys";
 import { GROUPS, SORTS } from "~/app/router";
-import { act, useAct, type Verb } from "~/features/agents/actions";
+import { act, possible, useAct, type Verb } from "~/features/agents/actions";
 import { tombstones } from "~/features/agents/queries";
+import { mayNow } from "~/live/may";
 import { useHive } from "~/live/store";
 import { Button } from "~/ui/button";
 import { Search, Select } from "~/ui/field";
@@ -54,10 +55,14 @@ function Roster({ agents }: { agents: ReadonlyMap<string, Agent> }): ReactNode {
     ArrowUp: () => move(-1),
     Enter: () =>
       current && void navigate({ to: "/agents/$name", params: { name: current.name }, search: {} }),
-    p: () => verb(current?.paused_at === null ? "pause" : "resume", current),
-    i: () => verb("interrupt", current),
+    p: () => {
+      const can = current ? possible(current) : null;
+      const next = (["resume", "pause"] as const).find((each) => can?.has(each));
+      if (next) verb(next, current);
+    },
+    i: () => current && possible(current).has("interrupt") && verb("interrupt", current),
     w: () => current && void navigate({ search: (before) => ({ ...before, why: current.name }) }),
-    n: () => void navigate({ search: (before) => ({ ...before, new: "agent" as const }) }),
+    n: () => mayNow("act") && void navigate({ search: (before) => ({ ...before, new: "agent" as const }) }),
     f: () => search.current?.focus(),
     Escape: () => set({ at: undefined as never }),
   });

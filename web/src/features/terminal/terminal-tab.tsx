@@ -2,6 +2,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type ReactNode, useCallback, useEffect, useRef, useState } from "react";
 import type { Agent } from "~/api/client";
 import { useAct } from "~/features/agents/actions";
+import { useMay, whyNot } from "~/live/may";
 import { Button } from "~/ui/button";
 import { Notice, ProblemNotice } from "~/ui/notice";
 import { Ago, Foreign } from "~/ui/text";
@@ -17,6 +18,7 @@ export function TerminalTab({ agent }: { agent: Agent }): ReactNode {
   const navigate = useNavigate({ from: "/agents/$name" });
   const [over, setOver] = useState<{ id: string; exit: number | null } | null>(null);
   const { busy, error, run } = useAct();
+  const may = useMay("act");
   const go = (id: string | undefined) =>
     void navigate({ search: (before) => ({ ...before, terminal: id }) as typeof before, replace: true });
   const begin = () =>
@@ -25,7 +27,7 @@ export function TerminalTab({ agent }: { agent: Agent }): ReactNode {
       setOver(null);
       go(id);
     });
-  if (terminal !== undefined && over?.id !== terminal)
+  if (may && terminal !== undefined && over?.id !== terminal)
     return (
       <Session
         key={terminal}
@@ -46,6 +48,7 @@ export function TerminalTab({ agent }: { agent: Agent }): ReactNode {
       )}
       <Before agent={agent} />
       {error !== null && <ProblemNotice error={error} />}
+      {!may && <p className="text-muted">{whyNot("act")}.</p>}
       <Button needs="act" look="primary" icon="terminal" busy={busy !== null} onClick={() => void begin()}>
         Open a terminal
       </Button>
