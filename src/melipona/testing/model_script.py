@@ -4,6 +4,7 @@ A prompt scripts its turn with a JSON list after the word `STEPS:`; one step ans
 
     {"text": "hello"}                         a text, ends the turn
     {"tool": "Bash", "input": {...}}          a tool call (the last part of an MCP tool's name is enough: `send`)
+    {"think": "hm"}                           beside a text or a tool: thinks that first
     {"slow": 3}                               a text streamed over that many seconds
     {"wait": 2}, {"wait_file": "/path"}       answer later; alone, or beside any of the others
     {"status": 429, "retry_after": 1}         an error; `times` (1), `error` and `message` may be set, and `final`:

@@ -213,13 +213,15 @@ class StubHandler(BaseHTTPRequestHandler):
         self._event("message_start", message=opening)
         for index, block in enumerate(content):
             self._event("content_block_start", index=index, content_block=_emptied(block))
-            for _ in range(int(float(step.get("slow", 0)) * 10)):
+            for _ in range(int(float(step.get("slow", 0)) * 10) if block["type"] == "text" else 0):
                 self._delta(index, {"type": "text_delta", "text": "tick "})
                 self.nap(0.1)
             if step.get("cut"):
                 self._delta(index, {"type": "text_delta", "text": "this is cut"})
                 return "cut"
             self._delta(index, _whole_delta(block))
+            if block["type"] == "thinking":
+                self._delta(index, {"type": "signature_delta", "signature": "c3R1Yg=="})
             self._event("content_block_stop", index=index)
         ending = {"stop_reason": message["stop_reason"], "stop_sequence": None}
         self._event("message_delta", delta=ending, usage={"output_tokens": usage["output_tokens"]})
@@ -256,20 +258,28 @@ def _message_of(request: Json, step: Step, number: int) -> Json:
         "type": "message",
         "role": "assistant",
         "model": request.get("model"),
-        "content": [call] if "tool" in step else [text],
+        "content": [*_thinking(step), call if "tool" in step else text],
         "stop_reason": "tool_use" if "tool" in step else "end_turn",
         "stop_sequence": None,
         "usage": USAGE | step.get("usage", {}),
     }
 
 
+def _thinking(step: Step) -> list[Json]:
+    return [{"type": "thinking", "thinking": str(step["think"]), "signature": ""}] if "think" in step else []
+
+
 def _emptied(block: Json) -> Json:
+    if block["type"] == "thinking":
+        return {**block, "thinking": ""}
     return {**block, "input": {}} if block["type"] == "tool_use" else {"type": "text", "text": ""}
 
 
 def _whole_delta(block: Json) -> Json:
     if block["type"] == "tool_use":
         return {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+    if block["type"] == "thinking":
+        return {"type": "thinking_delta", "thinking": block["thinking"]}
     return {"type": "text_delta", "text": block["text"]}
 
 
