@@ -60,6 +60,7 @@ def test_health_tells_disk_queues_and_lag(hive: ServedHive) -> None:
     assert health["events"] == hive.client.get("/state")["event"]
     assert health["loop_lag_seconds"] >= 0
     assert health["data"] == str(hive.data)
+    assert health["reach"] == {"ok": True, "detail": "from this machine alone (127.0.0.1)", "remedy": ""}
 
 
 def test_settings_are_shown_with_their_defaults_and_without_secrets(hive: ServedHive) -> None:

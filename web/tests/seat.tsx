@@ -145,6 +145,8 @@ export class Answers {
 }
 
 const health = {
+  at: AT,
+  reach: { ok: true, detail: "from this machine alone (127.0.0.1)", remedy: "" },
   version: "1",
   pid: 1,
   started_at: AT,

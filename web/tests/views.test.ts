@@ -5,8 +5,10 @@ import type { Agent, Cost, Costs, HiveEvent, Message, Turn } from "~/api/client"
 import { possible } from "~/features/agents/actions";
 import { outlook } from "~/features/agents/composer";
 import { type Item, timeline } from "~/features/agents/timeline";
+import { filesOf } from "~/features/audit/audit";
 import { asCsv, asJsonLines } from "~/features/audit/export";
-import { cacheShare, days, forecast, stacked, sums } from "~/features/costs/figures";
+import { byDay, cacheShare, days, forecast, stacked, sums } from "~/features/costs/figures";
+import { apart } from "~/features/health/health";
 import { lanes } from "~/features/messages/sequence";
 import { sections, sentence } from "~/features/swarm/roster";
 import { type Block, EMPTY, takeLine } from "~/features/turns/log";
@@ -274,8 +276,25 @@ test("a tool's line says what it does", () => {
   expect(shownAs(tool("Edit", { file_path: "a.py", old_string: "1", new_string: "2" }))).toEqual({
     as: "diff",
     path: "a.py",
-    before: "1",
-    after: "2",
+    changes: [{ before: "1", after: "2" }],
+  });
+  const edits = [
+    { old_string: "1", new_string: "2" },
+    { old_string: "x", new_string: "" },
+  ];
+  expect(shownAs(tool("MultiEdit", { file_path: "a.py", edits }))).toEqual({
+    as: "diff",
+    path: "a.py",
+    changes: [
+      { before: "1", after: "2" },
+      { before: "x", after: "" },
+    ],
+  });
+  expect(shownAs(tool("MultiEdit", { file_path: "a.py", edits: [...edits, null] }))).toEqual({ as: "json" });
+  expect(shownAs(tool("NotebookEdit", { notebook_path: "a.ipynb", new_source: "1 + 1" }))).toEqual({
+    as: "file",
+    path: "a.ipynb",
+    text: "1 + 1",
   });
 });
 
@@ -292,6 +311,32 @@ const cost = (day: string, name: string, model: string, usd: number): Cost => ({
   output: 5,
   cache_read: 90,
   cache_creation: 20,
+});
+
+test("costs by day are those of all agents and models, the newest first", () => {
+  const rows = [
+    cost("2026-11-20", "ana", "opus", 1),
+    cost("2026-11-21", "ana", "sonnet", 2),
+    cost("2026-11-21", "ben", "opus", 3),
+  ];
+  expect(byDay(rows).map((sum) => [sum.name, sum.usd, sum.calls])).toEqual([
+    ["2026-11-21", 5, 2],
+    ["2026-11-20", 1, 1],
+  ]);
+});
+
+test("Health says when the clocks are apart, and not when an answer was only slow", () => {
+  const at = "2026-11-21T12:00:00Z";
+  expect(apart(at, Date.parse(at) + 2000)).toBeNull();
+  expect(apart(at, Date.parse(at) + 3_600_000)).toContain("60 min behind this browser's");
+  expect(apart(at, Date.parse(at) - 60_000)).toContain("60 s ahead of this browser's");
+});
+
+test("an event links the files that it carries and nothing else (FR-11)", () => {
+  const event = (data: object) => ({ data }) as unknown as HiveEvent;
+  expect(filesOf(event({ files: ["/shared/a.md", 7, null] }))).toEqual(["/shared/a.md"]);
+  expect(filesOf(event({ files: "/shared/a.md" }))).toEqual([]);
+  expect(filesOf(event({}))).toEqual([]);
 });
 
 test("costs add up, in the table and in the chart", () => {

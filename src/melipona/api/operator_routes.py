@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
+from melipona.access.exposure import finding
 from melipona.api.board import Board
 from melipona.api.metrics import Lag
 from melipona.api.services import Services
@@ -36,6 +37,14 @@ class Disk(TypedDict):
     total: int
 
 
+class Reach(TypedDict):
+    """How far the hive can be reached, and whether that is well."""
+
+    ok: bool
+    detail: str
+    remedy: str
+
+
 class Health(TypedDict):
     """The daemon at this moment; `mel doctor` looks at the machine."""
 
@@ -51,6 +60,7 @@ class Health(TypedDict):
     live_streams: int
     loop_lag_seconds: float
     """The last measured lateness of the event loop."""
+    reach: Reach
     gauges: dict[str, float]
     """By the names of docs/reference/metrics.md."""
 
@@ -120,6 +130,7 @@ def _health(c: Connection, services: Services, streams: int, late: float) -> Hea
         "parked": counts["parked"],
         "unread": counts["unread"],
     }
+    reach = finding(c, services.settings.access)
     return {
         "at": rfc3339(now(c)),
         "version": services.version,
@@ -131,6 +142,7 @@ def _health(c: Connection, services: Services, streams: int, late: float) -> Hea
         "events": last_number(c),
         "live_streams": streams,
         "loop_lag_seconds": late,
+        "reach": {"ok": reach.ok, "detail": reach.detail, "remedy": reach.remedy},
         "gauges": dict(services.gauges()),
     }
 

@@ -1896,6 +1896,7 @@ export interface components {
             mail: components["schemas"]["MailCounts"];
             /** Pid */
             pid: number;
+            reach: components["schemas"]["Reach"];
             /** Started At */
             started_at: string;
             /** Version */
@@ -2436,6 +2437,18 @@ export interface components {
             title: string;
             /** Type */
             type: string;
+        };
+        /**
+         * Reach
+         * @description How far the hive can be reached, and whether that is well.
+         */
+        Reach: {
+            /** Detail */
+            detail: string;
+            /** Ok */
+            ok: boolean;
+            /** Remedy */
+            remedy: string;
         };
         /**
          * Read

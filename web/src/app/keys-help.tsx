@@ -19,19 +19,23 @@ const GROUPS: readonly { name: string; keys: readonly (readonly [string, string]
   {
     name: "Swarm",
     keys: [
-      ["j, k", "next, previous agent"],
+      ["j, k or ↓, ↑", "next, previous agent"],
       ["enter", "open it"],
       ["p", "pause or resume it"],
       ["i", "interrupt its turn"],
       ["w", "why does it not move"],
       ["n", "make an agent"],
+      ["f", "filter"],
+      ["esc", "let go of it"],
     ],
   },
   {
     name: "Agent",
     keys: [
       ["c", "write to it"],
-      ["ctrl enter", "send"],
+      ["enter", "send"],
+      ["shift enter", "a new line"],
+      ["esc", "leave the text"],
       ["p, i, w", "as above"],
       ["[ ]", "previous, next tab"],
       ["u", "back to the swarm"],

@@ -92,7 +92,7 @@ const costs = createRoute({
   getParentRoute: () => frame,
   path: "/costs",
   component: lazyRouteComponent(() => import("~/features/costs/costs"), "CostsView"),
-  validateSearch: (raw: Raw) => sparse({ days: number(raw, "days"), by: oneOf(raw, "by", ["agent"]) }),
+  validateSearch: (raw: Raw) => sparse({ days: number(raw, "days"), by: oneOf(raw, "by", ["agent", "day"]) }),
 });
 
 const audit = createRoute({

@@ -3,11 +3,13 @@ import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { api, body, type HiveEvent } from "~/api/client";
 import { useAct } from "~/features/agents/actions";
+import { FilePreview } from "~/features/files/file";
 import { KINDS } from "~/live/kinds";
 import { useHive } from "~/live/store";
 import { moment } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Select } from "~/ui/field";
+import { Linked, WithFiles } from "~/ui/file-links";
 import { Menu } from "~/ui/menu";
 import { Empty, Notice, ProblemNotice } from "~/ui/notice";
 import { Foreign } from "~/ui/text";
@@ -197,14 +199,25 @@ function Line({
       </button>
       {open && (
         <div className="space-y-2 px-3 pb-3">
-          <pre className="overflow-auto rounded-md border border-line bg-sunken px-3 py-2 font-mono text-sm whitespace-pre-wrap">
-            <Foreign text={JSON.stringify(event, null, 2)} lines />
-          </pre>
+          <WithFiles
+            files={filesOf(event)}
+            preview={(file, close) => <FilePreview path={file} onClose={close} />}
+          >
+            <pre className="overflow-auto rounded-md border border-line bg-sunken px-3 py-2 font-mono text-sm whitespace-pre-wrap">
+              <Linked text={JSON.stringify(event, null, 2)} />
+            </pre>
+          </WithFiles>
           <Subject event={event} />
         </div>
       )}
     </li>
   );
+}
+
+/** The files that it carries, which the hive vouched for (FR-11). */
+export function filesOf(event: HiveEvent): readonly string[] {
+  const { files } = event.data;
+  return Array.isArray(files) ? files.filter((file): file is string => typeof file === "string") : [];
 }
 
 /** From an event to what it tells of. */

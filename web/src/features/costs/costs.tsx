@@ -7,7 +7,7 @@ import { Select } from "~/ui/field";
 import { Meter } from "~/ui/meter";
 import { Empty, ProblemNotice } from "~/ui/notice";
 import { Foreign } from "~/ui/text";
-import { cacheShare, days, forecast, type Sum, stacked, sums } from "./figures";
+import { byDay, cacheShare, days, forecast, type Sum, stacked, sums } from "./figures";
 
 const Chart = lazy(() => import("./chart").then((it) => ({ default: it.Chart })));
 const NAMES_MOST = 6;
@@ -33,18 +33,27 @@ export function CostsView(): ReactNode {
   return <Shown costs={query.data} back={back} by={by} />;
 }
 
-function Shown({ costs: it, back, by }: { costs: Costs; back: number; by: "agent" | undefined }): ReactNode {
+function Shown({
+  costs: it,
+  back,
+  by,
+}: {
+  costs: Costs;
+  back: number;
+  by: "agent" | "day" | undefined;
+}): ReactNode {
   const navigate = useNavigate({ from: "/costs" });
   const nameOf = useMemo(() => (by === "agent" ? (row: Cost) => row.agent : (row: Cost) => row.model), [by]);
   const figures = useMemo(() => {
     const total = sums(it.items, nameOf);
+    const rows = by === "day" ? byDay(it.items) : total;
     const named = total.slice(0, NAMES_MOST - 1).map((sum) => sum.name);
     const rest = total.length > NAMES_MOST - 1;
     const names = rest ? [...named, "others"] : named;
     const of = (row: Cost) => (named.includes(nameOf(row)) ? nameOf(row) : "others");
     const on = days(it.since, it.day);
-    return { total, names, on, tops: stacked(it.items, of, names, on) };
-  }, [it, nameOf]);
+    return { rows, names, on, tops: stacked(it.items, of, names, on) };
+  }, [it, nameOf, by]);
   const set = (change: object) =>
     void navigate({ search: (before) => ({ ...before, ...change }), replace: true });
   return (
@@ -62,10 +71,11 @@ function Shown({ costs: it, back, by }: { costs: Costs; back: number; by: "agent
           <Select
             aria-label="By"
             value={by ?? "model"}
-            onPick={(value) => set({ by: value === "agent" ? value : undefined })}
+            onPick={(value) => set({ by: value === "model" ? undefined : value })}
             choices={[
               { value: "model", label: "by model" },
               { value: "agent", label: "by agent" },
+              { value: "day", label: "by day" },
             ]}
           />
         </div>
@@ -81,7 +91,7 @@ function Shown({ costs: it, back, by }: { costs: Costs; back: number; by: "agent
             <Suspense fallback={<div className="h-[220px]" />}>
               <Chart days={figures.on} names={figures.names} tops={figures.tops} budget={it.budget_usd} />
             </Suspense>
-            <Table sums={figures.total} names={figures.names} by={by ?? "model"} />
+            <Table sums={figures.rows} names={figures.names} by={by ?? "model"} />
           </>
         )}
       </section>
@@ -155,10 +165,12 @@ function Table({
               <tr key={sum.name} className="border-b border-line">
                 <td className="h-8 pr-3">
                   <span className="flex items-center gap-2">
-                    <span
-                      className="size-2.5 shrink-0 rounded-sm"
-                      style={{ background: `var(--series-${colour + 1})` }}
-                    />
+                    {by !== "day" && (
+                      <span
+                        className="size-2.5 shrink-0 rounded-sm"
+                        style={{ background: `var(--series-${colour + 1})` }}
+                      />
+                    )}
                     <span className="font-medium">
                       <Foreign text={by === "model" ? model(sum.name) : sum.name} />
                     </span>

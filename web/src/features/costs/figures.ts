@@ -31,6 +31,11 @@ export function sums(rows: readonly Cost[], by: (row: Cost) => string): Sum[] {
   return [...found.values()].sort((a, b) => b.usd - a.usd || (a.name < b.name ? -1 : 1));
 }
 
+/** What each day cost, newest first. */
+export function byDay(rows: readonly Cost[]): Sum[] {
+  return sums(rows, (row) => row.day).sort((a, b) => (a.name < b.name ? 1 : -1));
+}
+
 /** Of what was read, how much came from the cache; null when nothing was read. */
 export function cacheShare(sum: Pick<Sum, "fresh" | "again">): number | null {
   const all = sum.fresh + sum.again;

@@ -2,7 +2,7 @@ import { queryOptions, useMutation, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { api, body, type Health } from "~/api/client";
 import { useLive } from "~/live/store";
-import { bytes, moment } from "~/text/format";
+import { bytes, moment, span } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Meter } from "~/ui/meter";
 import { Notice, ProblemNotice } from "~/ui/notice";
@@ -33,13 +33,13 @@ export function HealthView(): ReactNode {
     <div className="mx-auto max-w-3xl space-y-8 px-4 py-4">
       <h1 className="text-lg font-semibold">Health</h1>
       {query.error !== null && <ProblemNotice error={query.error} />}
-      {query.data && <Numbers health={query.data} />}
+      {query.data && <Numbers health={query.data} heard={query.dataUpdatedAt} />}
       <Doctor />
     </div>
   );
 }
 
-function Numbers({ health: it }: { health: Health }): ReactNode {
+function Numbers({ health: it, heard }: { health: Health; heard: number }): ReactNode {
   const { link } = useLive();
   const used = 1 - it.disk.free / it.disk.total;
   const lag = it.loop_lag_seconds * 1000;
@@ -56,6 +56,18 @@ function Numbers({ health: it }: { health: Health }): ReactNode {
         <Foreign text={it.data} />
       </code>,
     ],
+    [
+      "can be reached",
+      <span key="r" className={it.reach.ok ? "" : "text-warn"}>
+        <Foreign text={it.reach.detail} />
+        {it.reach.remedy !== "" && (
+          <span className="block text-muted">
+            <Foreign text={it.reach.remedy} />
+          </span>
+        )}
+      </span>,
+    ],
+    ["clocks", <Clocks key="c" at={it.at} heard={heard} />],
     ["this page", link === "live" ? "follows live" : "not connected"],
     ["pages that follow", it.live_streams],
     ["mail", `${it.mail.waiting} waiting, ${it.mail.leased} worked on, ${it.mail.parked} parked`],
@@ -104,6 +116,38 @@ function Numbers({ health: it }: { health: Health }): ReactNode {
         ))}
       </dl>
     </section>
+  );
+}
+
+const CLOCK_WARN_MS = 5000;
+const jumps = queryOptions({
+  queryKey: ["events", "clock.jumped", "newest"],
+  queryFn: () =>
+    body(api.GET("/api/v1/events/page", { params: { query: { kind: "clock.jumped", limit: 1 } } })),
+});
+
+/** How far the hive's clock and this browser's are apart; what goes wrong with ages when they are. */
+export function apart(at: string, heard: number): string | null {
+  const ms = Date.parse(at) - heard;
+  if (Math.abs(ms) < CLOCK_WARN_MS) return null;
+  return `the hive's clock is ${span(Math.abs(ms))} ${ms > 0 ? "ahead of" : "behind"} this browser's: ages here are wrong by that`;
+}
+
+function Clocks({ at, heard }: { at: string; heard: number }): ReactNode {
+  const { data } = useQuery(jumps);
+  const wrong = apart(at, heard);
+  const last = data?.items[0];
+  return (
+    <>
+      <span className={wrong === null ? "" : "text-warn"}>
+        {wrong ?? "the hive's and this browser's agree"}
+      </span>
+      {last && (
+        <span className="block text-muted">
+          the hive's was last moved <Ago at={last.at} /> ago, by {String(last.data.seconds)} s
+        </span>
+      )}
+    </>
   );
 }
 

@@ -35,6 +35,9 @@ const ASKS: readonly {
   { search: { ask: "new-session" }, word: "New session for", icon: "fresh" },
   { search: { ask: "model" }, word: "Change the model of", icon: "model", engine: "claude" },
   { search: { tab: "terminal" }, word: "Terminal of", icon: "terminal" },
+  { search: { tab: "turns" }, word: "Turns of", icon: "list", reads: true },
+  { search: { tab: "mail" }, word: "Mail of", icon: "mail", reads: true },
+  { search: { tab: "settings" }, word: "Settings of", icon: "settings", reads: true },
   { search: { tab: "files" }, word: "Files of", icon: "files", reads: true },
   { search: { ask: "destroy" }, word: "Destroy", icon: "close" },
   { search: { ask: "purge" }, word: "Purge", icon: "close" },
@@ -138,6 +141,14 @@ export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () =
                     Make an agent
                   </Command.Item>
                 )}
+                <Command.Item
+                  value="parked mail failed retry"
+                  onSelect={go(() => navigate({ to: "/messages", search: { state: "parked" } }))}
+                  className={ITEM}
+                >
+                  <Icon name="retry" className="text-muted" />
+                  Parked mail
+                </Command.Item>
                 <Command.Item value="keys help keyboard" onSelect={go(onHelp)} className={ITEM}>
                   <Icon name="why" className="text-muted" />
                   Keys

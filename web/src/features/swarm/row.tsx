@@ -182,29 +182,34 @@ function RowMenu({ agent, run }: Pick<Props, "agent" | "run">): ReactNode {
 
 /** Ours plainly, the agent's own words in quotes with their age. */
 export function Doing({ agent }: { agent: Agent }): ReactNode {
+  const ours = agent.detail !== null || agent.until !== null;
   return (
-    <>
-      {agent.detail !== null && <Foreign text={agent.detail} />}
-      {agent.until !== null && (
-        <span className="text-muted">
-          {agent.detail !== null && ", "}for <Until at={agent.until} />
-        </span>
-      )}
-      {agent.status !== null && (
-        <span className="text-muted">
-          {(agent.detail !== null || agent.until !== null) && "  "}
-          <q title={agent.status_at ?? undefined}>
-            <Foreign text={agent.status} />
-          </q>
-          {agent.status_at !== null && (
-            <span className="max-lg:hidden">
-              {" "}
-              <Ago at={agent.status_at} className="text-sm" /> ago
+    <span className="flex min-w-0 items-baseline gap-2">
+      {ours && (
+        <span className={`truncate ${agent.status === null ? "" : "max-w-[70%] shrink-0"}`}>
+          {agent.detail !== null && <Foreign text={agent.detail} />}
+          {agent.until !== null && (
+            <span className="text-muted">
+              {agent.detail !== null && ", "}for <Until at={agent.until} />
             </span>
           )}
         </span>
       )}
-    </>
+      {agent.status !== null && (
+        <>
+          <span className={`min-w-0 truncate text-muted ${ours ? "flex-1" : ""}`}>
+            <q title={agent.status}>
+              <Foreign text={agent.status} />
+            </q>
+          </span>
+          {agent.status_at !== null && (
+            <span className="shrink-0 text-sm text-muted">
+              <Ago at={agent.status_at} /> ago
+            </span>
+          )}
+        </>
+      )}
+    </span>
   );
 }
 

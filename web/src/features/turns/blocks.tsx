@@ -1,6 +1,6 @@
 import { lazy, memo, type ReactNode, Suspense } from "react";
 import { took } from "~/text/format";
-import { withoutColours } from "~/text/visible";
+import { asOnTerminal } from "~/text/visible";
 import { Fold } from "~/ui/fold";
 import { Icon } from "~/ui/icons";
 import { Markdown } from "~/ui/markdown";
@@ -79,9 +79,14 @@ function Inside({ tool }: { tool: ToolBlock }): ReactNode {
       return <Terminal command={shown.command} output={output} />;
     case "diff":
       return (
-        <Suspense fallback={null}>
-          <Diff path={shown.path} before={shown.before} after={shown.after} />
-        </Suspense>
+        <div className="space-y-2">
+          <Suspense fallback={null}>
+            {shown.changes.map((change, at) => (
+              <Diff key={at} path={shown.path} {...change} />
+            ))}
+          </Suspense>
+          {tool.result && !tool.result.ok && <Output text={output} />}
+        </div>
       );
     case "file":
       return (
@@ -125,7 +130,7 @@ function Terminal({ command, output }: { command: string; output: string }): Rea
         <Foreign text={command} lines />
       </span>
       {"\n"}
-      <Foreign text={withoutColours(output)} lines />
+      <Foreign text={asOnTerminal(output)} lines />
     </pre>
   );
 }
@@ -134,7 +139,7 @@ function Output({ text }: { text: string }): ReactNode {
   if (text === "") return null;
   return (
     <pre className="max-h-96 overflow-auto rounded-md border border-line bg-sunken px-3 py-2 font-mono text-sm whitespace-pre-wrap">
-      <Foreign text={withoutColours(text)} lines />
+      <Foreign text={asOnTerminal(text)} lines />
     </pre>
   );
 }

@@ -1,12 +1,13 @@
 import { type ReactNode, useState } from "react";
 import type { Turn } from "~/api/client";
-import { count, money, took } from "~/text/format";
+import { count, moment, money, plural, took } from "~/text/format";
 import { Fold } from "~/ui/fold";
 import { ProblemNotice } from "~/ui/notice";
 import { StateShape } from "~/ui/state";
 import { Ago, Foreign } from "~/ui/text";
 import { Blocks } from "./blocks";
 import { useTurnLog } from "./stream";
+import { toolName } from "./tool";
 
 const RESULTS: Record<string, string> = {
   ok: "text-muted",
@@ -117,15 +118,26 @@ function Statistics({ turn }: { turn: Turn }): ReactNode {
     ["context", turn.context.tokens],
   ];
   const known = facts.filter((fact): fact is [string, number] => fact[1] !== null);
-  if (known.length === 0) return null;
+  const tools = Object.entries(turn.tools).map(([name, times]) => `${toolName(name)} ×${times}`);
+  const rows: [string, string | null][] = [
+    ["ran", `${moment(turn.started_at)} to ${turn.ended_at === null ? "now" : moment(turn.ended_at)}`],
+    ["model", turn.model],
+    ["tokens", known.map(([name, value]) => `${count(value)} ${name}`).join(", ")],
+    ["tools", turn.tool_calls ? [plural(turn.tool_calls, "call"), ...tools].join(", ") : null],
+    ["interrupted by", turn.interrupt_by],
+  ];
   return (
-    <p className="mt-2 flex flex-wrap gap-x-4 text-xs text-muted">
-      {known.map(([name, value]) => (
-        <span key={name}>
-          {count(value)} {name}
-        </span>
-      ))}
-      <span>tokens</span>
-    </p>
+    <dl className="mt-2 grid grid-cols-[max-content_1fr] gap-x-3 text-xs text-muted">
+      {rows
+        .filter(([, value]) => value)
+        .map(([name, value]) => (
+          <div key={name} className="contents">
+            <dt>{name}</dt>
+            <dd>
+              <Foreign text={value ?? ""} />
+            </dd>
+          </div>
+        ))}
+    </dl>
   );
 }
