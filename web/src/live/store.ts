@@ -4,7 +4,9 @@ import { useSyncExternalStore } from "react";
 import { type Agent, onLoggedOut, Problem } from "~/api/client";
 import { Connection, type Link, type Live } from "./connection";
 import type { Hive } from "./fold";
-import { Staleness } from "./staleness";
+import { loadMe } from "./may";
+import type { Stale } from "./stale";
+import { Staleness, whenBack } from "./staleness";
 
 export const queries = new QueryClient({
   defaultOptions: {
@@ -46,8 +48,15 @@ export const connection = new Connection(
     wait,
     reload: () => location.reload(),
   },
-  staleness.tell,
+  (keys) => {
+    staleness.tell(keys);
+    if (tellsOfMe(keys)) void loadMe(); // another role counts at once
+  },
 );
+
+function tellsOfMe(keys: readonly Stale[] | "all"): boolean {
+  return keys !== "all" && keys.some(([noun]) => noun === "me");
+}
 
 /** Begins to follow; what it returns ends it. */
 export function goLive(): () => void {
@@ -57,10 +66,12 @@ export function goLive(): () => void {
   addEventListener("online", hurry);
   document.addEventListener("visibilitychange", seen);
   const forget = onLoggedOut(() => queries.cancelQueries());
+  const rest = whenBack(connection, staleness.resumed);
   void connection.run(end.signal);
   return () => {
     end.abort();
     forget();
+    rest();
     removeEventListener("online", hurry);
     document.removeEventListener("visibilitychange", seen);
   };

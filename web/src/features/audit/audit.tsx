@@ -179,7 +179,7 @@ function Line({
         type="button"
         aria-expanded={open}
         onClick={onToggle}
-        className="flex min-h-8 w-full items-baseline gap-3 px-3 py-1 text-left hover:bg-hover max-md:flex-wrap"
+        className="flex min-h-8 w-full items-baseline gap-x-3 px-3 py-1 text-left hover:bg-hover max-md:flex-wrap"
       >
         <time dateTime={event.at} className="w-36 shrink-0 text-sm text-muted">
           {moment(event.at)}
@@ -190,10 +190,10 @@ function Line({
         <span className="w-24 shrink-0 truncate max-md:w-auto">
           {event.agent !== null && <Foreign text={event.agent} />}
         </span>
-        <span className="min-w-0 flex-1 truncate text-muted">
+        <span className="min-w-0 flex-1 truncate text-muted max-md:min-w-[65%] max-md:empty:hidden">
           <Foreign text={[event.subject ?? "", gist(event.data)].filter(Boolean).join("  ")} />
         </span>
-        <span className="shrink-0 text-sm text-muted">
+        <span className="ml-auto shrink-0 text-sm text-muted">
           <Foreign text={event.person === null ? event.by : `${event.by} (${event.person})`} />
         </span>
       </button>

@@ -67,9 +67,10 @@ export function Messages(): ReactNode {
         />
         <Button
           icon={search.as === "sequence" ? "list" : "sequence"}
+          aria-label={search.as === "sequence" ? "As a list" : "As a sequence"}
           onClick={() => set({ as: (search.as === "sequence" ? undefined : "sequence") as never })}
         >
-          {search.as === "sequence" ? "As a list" : "As a sequence"}
+          <span className="max-md:hidden">{search.as === "sequence" ? "As a list" : "As a sequence"}</span>
         </Button>
       </div>
       {search.thread && (

@@ -51,7 +51,9 @@ export function ForYou(): ReactNode {
               className="flex min-h-9 items-center gap-2 px-3 hover:bg-hover"
             >
               <span className="font-medium text-warn">{plural(parked, "message")} failed too often</span>
-              <span className="text-muted">{parked === 1 ? "it waits" : "they wait"} for you to retry</span>
+              <span className="text-muted max-md:hidden">
+                {parked === 1 ? "it waits" : "they wait"} for you to retry
+              </span>
               <Icon name="chevron" className="ml-auto text-muted" />
             </Link>
           </li>

@@ -186,7 +186,7 @@ export function Doing({ agent }: { agent: Agent }): ReactNode {
   return (
     <span className="flex min-w-0 items-baseline gap-2">
       {ours && (
-        <span className={`truncate ${agent.status === null ? "" : "max-w-[70%] shrink-0"}`}>
+        <span className={`truncate ${agent.status === null ? "" : "md:max-w-[55%] md:shrink-0"}`}>
           {agent.detail !== null && <Foreign text={agent.detail} />}
           {agent.until !== null && (
             <span className="text-muted">
@@ -197,14 +197,15 @@ export function Doing({ agent }: { agent: Agent }): ReactNode {
       )}
       {agent.status !== null && (
         <>
-          <span className={`min-w-0 truncate text-muted ${ours ? "flex-1" : ""}`}>
+          <span className={`min-w-0 truncate text-muted ${ours ? "flex-1 max-md:hidden" : ""}`}>
             <q title={agent.status}>
               <Foreign text={agent.status} />
             </q>
           </span>
           {agent.status_at !== null && (
-            <span className="shrink-0 text-sm text-muted">
-              <Ago at={agent.status_at} /> ago
+            <span className={`shrink-0 text-sm text-muted ${ours ? "max-md:hidden" : ""}`}>
+              <Ago at={agent.status_at} />
+              {!ours && " ago"}
             </span>
           )}
         </>
