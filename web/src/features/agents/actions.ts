@@ -1,5 +1,5 @@
 // What a person can do to an agent. Nothing is refetched after it: the hive pushes what follows (DB-1, DB-7).
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { type Agent, api, type Changes, type NewAgent } from "~/api/client";
 import { mayNow } from "~/live/may";
 
@@ -72,7 +72,7 @@ export function possible(agent: Agent): ReadonlySet<Verb> {
   return found;
 }
 
-/** Runs one thing at a time and remembers how it went; it always comes to an end (I-40). */
+/** Runs things, each not twice at once, and remembers how the last went; it always comes to an end (I-40). */
 export function useAct(): {
   busy: string | null;
   error: unknown;
@@ -81,7 +81,10 @@ export function useAct(): {
 } {
   const [busy, setBusy] = useState<string | null>(null);
   const [error, setError] = useState<unknown>(null);
+  const running = useRef(new Set<string>());
   async function run(name: string, what: () => Promise<unknown>): Promise<boolean> {
+    if (running.current.has(name)) return false;
+    running.current.add(name);
     setBusy(name);
     setError(null);
     try {
@@ -91,7 +94,8 @@ export function useAct(): {
       setError(failed);
       return false;
     } finally {
-      setBusy(null);
+      running.current.delete(name);
+      setBusy((now) => (now === name ? null : now));
     }
   }
   return { busy, error, run, clear: () => setError(null) };
