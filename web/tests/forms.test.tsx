@@ -54,7 +54,11 @@ const FORMS: Record<string, Form> = {
     type: ["form input[type=number]", "3"],
     change: /ana$/,
   },
-  terminal: { path: "/agents/ana?tab=terminal", button: /^Open a terminal$/, change: /terminal/ },
+  terminal: {
+    path: "/agents/ana?tab=terminal",
+    button: /^Open a terminal$/,
+    change: /^\/agents\/ana\/terminals?$/,
+  },
   retry: { path: "/messages?m=3", button: /^Retry message$/, change: /retry$/ },
   doctor: { path: "/health", button: /^Examine/, change: /doctor$/ },
   token: {

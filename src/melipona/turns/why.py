@@ -193,7 +193,8 @@ def _backlog(known: AgentFacts, status: Status) -> list[str]:
         waiting = known.mail.waiting
         lines.append(f"{waiting} of its messages {'waits' if waiting == 1 else 'wait'}.")
     if known.mail.parked and status.reason != "parked_mail":
-        lines.append(f"{known.mail.parked} of its messages are parked.")
+        parked = known.mail.parked
+        lines.append(f"{parked} of its messages {'is' if parked == 1 else 'are'} parked.")
     if status.reason not in ("crashed", "gave_up") and known.crashes:
         lines.append(f"It crashed {known.crashes} times since its last good turn.")
     return lines

@@ -132,7 +132,7 @@ function OtherWays({ mine, onOpen }: { mine: Mine; onOpen: (open: Open) => void 
   const asker = useQuery(me);
   return (
     <ul className="rounded-md border border-line bg-surface text-sm">
-      <li className="flex min-h-11 items-center gap-3 border-b border-line px-3 last:border-b-0">
+      <li className="flex min-h-11 items-center gap-3 border-b border-line px-3 py-1.5 last:border-b-0">
         <span className="flex-1">
           {mine.codes === 0 ? "No recovery codes" : `${mine.codes} recovery codes left`}
           <span className="block text-muted">Each logs you in once, when a passkey is lost.</span>
@@ -141,7 +141,7 @@ function OtherWays({ mine, onOpen }: { mine: Mine; onOpen: (open: Open) => void 
           {mine.codes === 0 ? "Make codes" : "Make new codes"}
         </Button>
       </li>
-      <li className="flex min-h-11 items-center gap-3 px-3">
+      <li className="flex min-h-11 items-center gap-3 px-3 py-1.5">
         <span className="flex-1">
           Login links are {mine.links ? "on" : "off"}
           <span className="block text-muted">

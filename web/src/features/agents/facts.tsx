@@ -31,10 +31,11 @@ function Heading({ children }: { children: ReactNode }): ReactNode {
 /** Nothing stands still without a why. */
 function Because({ agent }: { agent: Agent }): ReactNode {
   const { data } = useQuery(why(agent.name));
+  if (data === undefined) return null;
   return (
     <section>
       <Heading>Why</Heading>
-      {data && <WhyText why={data} />}
+      <WhyText why={data} />
     </section>
   );
 }

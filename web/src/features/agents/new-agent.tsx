@@ -10,8 +10,8 @@ import { ProblemNotice } from "~/ui/notice";
 import { create, useAct } from "./actions";
 
 const ENGINES = [
-  { value: "playbook", label: "playbook: answers by a file, needs no key" },
-  { value: "claude", label: "claude: the Claude Code command line, needs a key" },
+  { value: "playbook", label: "playbook: by a file, without a key" },
+  { value: "claude", label: "claude: Claude Code, with a key" },
 ];
 const NAMES = ["ana", "ben", "cleo", "dora", "emil", "fay", "gus", "hana"];
 

@@ -48,7 +48,7 @@ export function Sequence({ messages, onOpen }: Props): ReactNode {
   const height = HEAD + rows.length * ROW + 12;
   return (
     <div data-wide className="overflow-x-auto rounded-md border border-line bg-surface">
-      <div className="relative" style={{ width: full + 12, height }}>
+      <div className="relative min-w-full" style={{ width: full + 12, height }}>
         <div className="sticky top-0 z-10 h-[30px] border-b border-line bg-surface text-sm font-medium">
           {names.map((name) => (
             <span

@@ -121,7 +121,7 @@ function Sessions(): ReactNode {
         {query.data?.map((session) => (
           <li
             key={session.id}
-            className="flex min-h-11 items-center gap-3 border-b border-line px-3 last:border-b-0"
+            className="flex min-h-11 items-center gap-3 border-b border-line px-3 py-1.5 last:border-b-0"
           >
             <span className="min-w-0 flex-1">
               <Foreign text={browser(session.user_agent)} />{" "}
