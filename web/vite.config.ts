@@ -27,7 +27,15 @@ function gzipped(): Plugin {
 
 export default defineConfig({
   plugins: [react(), tailwind(), gzipped(), installable() as Plugin],
-  resolve: { alias: { "~": fileURLToPath(new URL("./src", import.meta.url)) } },
+  resolve: {
+    alias: {
+      "~": fileURLToPath(new URL("./src", import.meta.url)),
+      // Its form for browsers decodes `&copy;` by innerHTML, which our policy refuses: the table instead.
+      "decode-named-character-reference": fileURLToPath(
+        new URL("./node_modules/decode-named-character-reference/index.js", import.meta.url),
+      ),
+    },
+  },
   build: {
     outDir: "../src/melipona/api/page",
     emptyOutDir: true,

@@ -7,6 +7,7 @@ import { TABS, type Tab } from "~/app/router";
 import { Doing, PendingBadge } from "~/features/swarm/row";
 import { useMe } from "~/live/may";
 import { useAgentRow, useHive } from "~/live/store";
+import { visible } from "~/text/visible";
 import { Button, buttonClass } from "~/ui/button";
 import { Empty, ProblemNotice } from "~/ui/notice";
 import { StateMark } from "~/ui/state";
@@ -56,7 +57,7 @@ function Missing({ name }: { name: string }): ReactNode {
       </div>
     );
   return (
-    <Empty title={gone ? `${name} was destroyed` : `There is no agent ${name}`}>
+    <Empty title={gone ? `${name} was destroyed` : `There is no agent ${visible(name, false)}`}>
       {gone && (
         <p>
           Its files are kept. Make an agent of the same name and it takes them over, or purge it on the

@@ -3,6 +3,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import type { Agent } from "~/api/client";
 import { bytes, plural } from "~/text/format";
+import { visible } from "~/text/visible";
 import { Button, buttonClass } from "~/ui/button";
 import { Icon } from "~/ui/icons";
 import { Markdown } from "~/ui/markdown";
@@ -166,7 +167,7 @@ function Content({ path }: { path: string }): ReactNode {
   if (error !== null) return <ProblemNotice error={error} />;
   if (data === undefined) return null;
   return (
-    <article aria-label={path}>
+    <article aria-label={visible(path, false)}>
       <p className="mb-2 flex items-center gap-3 text-sm text-muted">
         <span className="flex-1">
           {bytes(data.size)}, changed <Ago at={data.modified_at} /> ago

@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { lazy, type ReactNode, Suspense, useState } from "react";
 import { Problem } from "~/api/client";
 import { bytes } from "~/text/format";
+import { visible } from "~/text/visible";
 import { Button, buttonClass } from "~/ui/button";
 import { WithFiles } from "~/ui/file-links";
 import { Icon } from "~/ui/icons";
@@ -20,11 +21,11 @@ export function FilePreview({ path, onClose }: { path: string; onClose: () => vo
   const markdown = isMarkdown(path) && file.data?.text !== null;
   return (
     <section
-      aria-label={`File ${nameOf(path)}`}
+      aria-label={`File ${visible(nameOf(path), false)}`}
       className="overflow-hidden rounded-md border border-line bg-surface text-base whitespace-normal"
     >
       <header className="flex flex-wrap items-center gap-x-3 border-b border-line py-0.5 pr-1 pl-3 text-sm text-muted">
-        <span className="min-w-0 flex-1 truncate font-mono text-text" title={path}>
+        <span className="min-w-0 flex-1 truncate font-mono text-text" title={visible(path, false)}>
           <Foreign text={nameOf(path)} />
         </span>
         {file.data && (
@@ -42,7 +43,13 @@ export function FilePreview({ path, onClose }: { path: string; onClose: () => vo
           <Icon name="download" />
           Download
         </a>
-        <Button small look="quiet" icon="close" aria-label={`Close ${nameOf(path)}`} onClick={onClose} />
+        <Button
+          small
+          look="quiet"
+          icon="close"
+          aria-label={`Close ${visible(nameOf(path), false)}`}
+          onClick={onClose}
+        />
       </header>
       {file.error !== null && (
         <div className="p-2">
