@@ -70,6 +70,19 @@ def _normal(c: sqlite3.Connection) -> None:
         "UPDATE turns SET input_tokens = 1200, output_tokens = 800, cache_read_tokens = 91000, cost_micro_usd = 41000"
     )
     c.execute("UPDATE messages SET wake = 0")
+    _spent(c)
+
+
+def _spent(c: sqlite3.Connection) -> None:
+    """Two weeks of calls by every agent with a model, so that Costs has something to draw."""
+    c.execute(
+        "WITH RECURSIVE back(days) AS (SELECT 0 UNION ALL SELECT days + 1 FROM back WHERE days < 12) "
+        "INSERT INTO spend (agent_id, day, model, state, reserved_micro_usd, cost_micro_usd, input_tokens, "
+        "output_tokens, cache_read_tokens, cache_creation_tokens, epoch, at, entered_at) "
+        "SELECT id, date('now', '-' || days || ' days'), CASE WHEN name < 'c' THEN 'claude-opus-4-1' ELSE model END, "
+        "'settled', 0, 300000 + (days * 7919 + unicode(name) * 104729) % 1900000, 4000, 1500, 310000, 22000, 1, "
+        "entered_at, entered_at FROM agents, back WHERE engine = 'claude'"
+    )
 
 
 def _many(c: sqlite3.Connection) -> None:

@@ -59,7 +59,7 @@ def test_a_terminal_is_opened_typed_into_and_closed_and_the_agent_begins_no_turn
     run(page, "stty size")
     expect(rows).to_contain_text(re.compile(r"[3-9]\d 1\d\d"))  # the window's, not 24 x 80
     message = hive.send("tess", "hello")
-    expect(page.get_by_text("1 of its messages wait")).to_be_visible()
+    expect(page.get_by_text("is open; 1 of its messages waits.")).to_be_visible()
     expect(page.get_by_role("heading", name="tess").locator("xpath=..")).to_contain_text("paused")
     assert "is at a terminal in its box" in hive.client.get("/why/tess")["text"]
     assert hive.message(message)["state"] == "waiting"

@@ -1,6 +1,6 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
-import { lazy, type ReactNode, Suspense } from "react";
+import { lazy, type ReactNode, Suspense, useEffect, useRef } from "react";
 import { type Agent as AgentRow, Problem } from "~/api/client";
 import { useKeys } from "~/app/keys";
 import { TABS, type Tab } from "~/app/router";
@@ -93,6 +93,13 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
     "]": () => turn(1),
     u: () => void navigate({ to: "/", search: { at: agent.name } }),
   });
+  const tabs = useRef<HTMLElement>(null);
+  useEffect(() => {
+    void tab; // on a phone the one that is chosen may stand outside
+    tabs.current
+      ?.querySelector("[aria-current=page]")
+      ?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [tab]);
   return (
     <div className="flex h-full min-h-0 flex-col">
       <header className="shrink-0 border-b border-line px-4 pt-3">
@@ -156,6 +163,7 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
           </span>
         </div>
         <nav
+          ref={tabs}
           aria-label={`Views of ${agent.name}`}
           className="-mb-px flex gap-4 overflow-x-auto pt-1.5 max-md:gap-3 max-md:text-sm"
         >
@@ -165,6 +173,7 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
               to="/agents/$name"
               params={{ name: agent.name }}
               search={each === "conversation" ? {} : { tab: each }}
+              activeOptions={{ exact: true }}
               aria-current={tab === each ? "page" : undefined}
               className={`shrink-0 border-b-2 px-0.5 pb-1.5 whitespace-nowrap max-md:py-2.5 ${tab === each ? "border-accent font-medium" : "border-transparent text-muted hover:text-text"}`}
             >

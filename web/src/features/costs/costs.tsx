@@ -127,6 +127,13 @@ function Today({ costs: it }: { costs: Costs }): ReactNode {
   );
 }
 
+const TITLES: Readonly<Record<string, string>> = {
+  new: "tokens that the model read anew",
+  "re-read": "tokens that it read again from its cache",
+  cached: "share of what it read that came from its cache",
+  written: "tokens that it wrote",
+};
+
 function Table({
   sums: rows,
   names,
@@ -136,7 +143,7 @@ function Table({
   names: readonly string[];
   by: string;
 }): ReactNode {
-  const cell = "h-8 px-2 text-right whitespace-nowrap last:pr-0";
+  const cell = "h-8 px-2 max-md:px-1.5 text-right whitespace-nowrap last:pr-0";
   return (
     <div data-wide className="overflow-x-auto">
       <table className="w-full border-collapse">
@@ -145,10 +152,11 @@ function Table({
             <th scope="col" className="h-8 text-left font-normal">
               {by}
             </th>
-            {["cost", "calls", "new tokens", "re-read", "from cache", "written"].map((name) => (
+            {["cost", "calls", "new", "re-read", "cached", "written"].map((name) => (
               <th
                 key={name}
                 scope="col"
+                title={TITLES[name]}
                 className={`${cell} font-normal ${name === "calls" || name === "written" ? "max-md:hidden" : ""}`}
               >
                 {name}
@@ -171,7 +179,7 @@ function Table({
                         style={{ background: `var(--series-${colour + 1})` }}
                       />
                     )}
-                    <span className="font-medium">
+                    <span className="truncate font-medium whitespace-nowrap max-md:max-w-24">
                       <Foreign text={by === "model" ? model(sum.name) : sum.name} />
                     </span>
                   </span>

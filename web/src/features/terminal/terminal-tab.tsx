@@ -154,7 +154,9 @@ function Session({ id, agent, onOver }: Props): ReactNode {
           ) : (
             <>
               {agent.name} begins no turn while this is open
-              {agent.waiting > 0 && `; ${agent.waiting} of its messages wait`}.
+              {agent.waiting > 0 &&
+                `; ${agent.waiting} of its messages ${agent.waiting === 1 ? "waits" : "wait"}`}
+              .
             </>
           )}
         </span>
