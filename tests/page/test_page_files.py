@@ -116,3 +116,38 @@ def test_a_page_that_got_a_files_address_shows_nothing_of_it(sit: Sit, named: Hi
     assert headers["content-disposition"].startswith("attachment")
     assert "sandbox" in headers["content-security-policy"]
     assert headers["content-type"] == "application/octet-stream"
+
+
+ODD = {
+    "two\nlines.txt": "two\u240alines.txt",
+    "\u202egpj.exe": "⟦U+202E⟧gpj.exe",
+    "\x1b]0;x\x07.sh": "\u241b]0;x\u2407.sh",
+    "\"'><img src=x onerror=alert(1)>.md": "\"'><img src=x onerror=alert(1)>.md",
+    "%2e%2e%2f?#&=+.txt": "%2e%2e%2f?#&=+.txt",
+    "n" * 255: "n" * 255,
+}
+UNSEEN = """() => [...document.querySelectorAll("main, main *")].flatMap((it) => [
+    it.getAttribute("aria-label") ?? "", it.getAttribute("title") ?? "", it.children.length ? "" : it.textContent
+]).filter((text) => /[\\u202e\\u001b\\u0007]/.test(text))"""
+
+
+def test_a_hostile_file_name_is_shown_with_marks_and_leads_to_its_own_file(sit: Sit, named: HiveProcess) -> None:
+    """T25, FR-8: newline, bidirectional and control characters, quotes, markup, what an address means, 255 bytes."""
+    folder = Path(named.data) / "shared" / "ana" / "odd"
+    folder.mkdir()
+    for number, name in enumerate(ODD):
+        (folder / name).write_text(f"file {number}")
+    page = sit().go("/agents/ana?tab=files&file=" + quote("/shared/ana/odd/"))
+    for number, shown in enumerate(ODD.values()):
+        page.get_by_role("main").get_by_role("button", name=shown).click()
+        expect(page.get_by_role("article")).to_contain_text(f"file {number}")
+        assert page.evaluate(UNSEEN) == []
+        with page.expect_download() as kept:
+            page.get_by_role("link", name="Download").click()
+        assert Path(kept.value.path()).read_text() == f"file {number}"
+        page.go_back()
+    named.send("ana", "look at /shared/ana/odd/\u202egpj.exe")
+    page = sit().go("/agents/ana")
+    page.get_by_role("button", name="/shared/ana/odd/⟦U+202E⟧gpj.exe", exact=True).first.click()
+    expect(page.get_by_role("region", name="File ⟦U+202E⟧gpj.exe")).to_contain_text("file 1")
+    assert page.evaluate(UNSEEN) == []

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ VIEWS = (
     "/agents/mallory?tab=settings",
 )
 MORE = ("/messages", "/messages?as=sequence", "/costs", "/audit", "/health", "/settings", "/ui", "/?why=mallory")
+DEEPER = (
+    "/?group=state",
+    "/?new=agent",
+    "/agents/mallory?tab=files",
+    "/agents/mallory?tab=files&file=/shared/mallory/plan.md",
+    "/agents/mallory?ask=model",
+    "/agents/mallory?ask=purge",
+    "/agents/mallory?embed=1",
+    "/agents/nobody",
+)
 CORPUS = (
     "<img src=x onerror=alert(1)>",
     "<script>alert(1)</script>",
@@ -54,8 +65,11 @@ steps = [
   {{ fail = {json.dumps(CORPUS[0])} }},
 ]
 """
+    shared = hive.data / "shared" / "mallory"
+    shared.mkdir(parents=True)
+    (shared / "plan.md").write_text("# The plan\n\n- [ ] a step, `code`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
     hive.agent("mallory", playbook=playbook)
-    hive.client.post_keyed("/messages", {"to": "mallory", "body": "\n\n".join(CORPUS)})
+    hive.client.post_keyed("/messages", {"to": "mallory", "body": "/shared/mallory/plan.md\n\n" + "\n\n".join(CORPUS)})
     hive.wait_for("turn.ended", lambda event: event["agent"] == "mallory")
     hive.client.post("/agents/mallory/pause")
     return hive
@@ -81,23 +95,43 @@ def test_nothing_that_an_agent_writes_runs_or_asks_anybody(sit: Sit, attacked: H
         assert (link.get_attribute("href") or "").startswith("https://")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(sit: Sit, attacked: HiveProcess, width: int, theme: str) -> None:
-    """Every view, on a desk and on a phone."""
+    """Every view, on a desk and on a phone, in both themes; a file in place, a terminal, and the way in."""
     if not AXE.exists():
         pytest.skip("axe-core is not installed: npm ci in web/")
-    seat, source = sit(width, theme), AXE.read_text()
-    serious: list[object] = []
-    for path in VIEWS + MORE:
+    seat, serious = sit(width, theme), list[object]()
+    for path in VIEWS + MORE + DEEPER:
         page = seat.go(path)
-        page.evaluate(source + ";0")
-        result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        serious += [
-            (path, violation["id"], violation["nodes"][0]["target"], violation["nodes"][0]["failureSummary"])
-            for violation in result["violations"]
-            if violation["impact"] in ("serious", "critical")
-        ]
+        serious += _serious(page, path)
+    page = seat.go("/agents/mallory")
+    page.get_by_role("button", name="/shared/mallory/plan.md").first.click()
+    expect(page.get_by_role("region", name="File plan.md").get_by_role("heading")).to_be_visible()
+    serious += _serious(page, "a file in place")
+    page = seat.go("/agents/mallory?tab=terminal")
+    page.get_by_role("button", name="Open a terminal").click()
+    expect(page.locator(".xterm-rows")).to_contain_text(re.compile(r"[$#]"))
+    serious += _serious(page, "a terminal")
+    page.get_by_role("button", name="Close the terminal").click()
+    expect(page.get_by_text("The terminal is closed")).to_be_visible()
+    page.context.clear_cookies()
+    page.goto(seat.home + "/login")
+    expect(page.get_by_role("heading").first).to_be_visible()
+    expect(page).to_have_url(seat.home + "/login")
+    serious += _serious(page, "/login")
     assert serious == []
+
+
+def _serious(page: Page, where: str) -> list[object]:
+    page.evaluate("() => new Promise((done) => requestIdleCallback(done, { timeout: 1500 }))")
+    page.evaluate(AXE.read_text() + ";0")
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        (where, violation["id"], violation["nodes"][0]["target"], violation["nodes"][0]["failureSummary"])
+        for violation in result["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
 
 
 def _open_everything(page: Page) -> None:
