@@ -353,6 +353,20 @@ class Rig:
             if problem.status != 404:  # an attempt whose answer was lost did it
                 raise
 
+    def repeated(self, method: str, path: str, body: Json | None = None) -> Json:
+        """A request whose repetition may find that an attempt did it whose answer was lost."""
+        try:
+            return self.ask(method, path, body)
+        except Problem as problem:
+            if problem.status not in (404, 409):
+                raise
+            return {}
+
+    def use_token(self, token: str) -> None:
+        """Look at the hive over loopback as a program with that token does."""
+        url = str(self.ask("POST", "/login-links")["url"])
+        self._page(url, "GET", "/api/v1/state", "", token=token)
+
     def log_in(self, url: str) -> str:
         """Use a login link as a page does, over loopback; the session's cookie, empty when no answer came."""
         token = url.partition("/login#")[2]
@@ -364,12 +378,14 @@ class Rig:
         self.ensure()
         self._page(url, "GET", "/api/v1/state", cookie)
 
-    def _page(self, url: str, method: str, path: str, cookie: str, body: str | None = None) -> str:
+    def _page(self, url: str, method: str, path: str, cookie: str, body: str | None = None, *, token: str = "") -> str:
         """One request of a page; the cookie that the answer sets. A daemon that dies over it is started again."""
         place = url.partition("/login#")[0]
         headers = {"Origin": place, "Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
         if path == "/login":
             headers = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
+        if token:
+            headers = {"Authorization": f"Bearer {token}"}
         connection = http.client.HTTPConnection(place.partition("//")[2], timeout=10)
         try:
             connection.request(method, path, body, headers | ({"Cookie": cookie} if cookie else {}))

@@ -22,7 +22,7 @@ BUGS = (
         "parking is told to nobody",
         MAIL,
         "mail.store:give_back",
-        "_tell_parked(c, now_is, reason, limits)",
+        "_tell_parked(c, now_is, reason, limits, vouch)",
         "pass",
         "I-4",
     ),
