@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from api_browser import Browser
 
 from melipona.testing.served import ServedHive
@@ -45,6 +46,7 @@ def test_what_is_not_offered_is_a_problem_that_says_what_is(operator: Browser) -
         assert operator.ask("GET", FILES + path).status == status, path
 
 
+@pytest.mark.threat("T23")
 def test_to_a_stranger_every_path_looks_alike(hive: ServedHive, browser: Browser) -> None:
     """I-43: what is there, what is not, what is refused and what is no path: one answer, decided before the path."""
     there = shared(hive, "plan.md", b"first")
@@ -64,6 +66,7 @@ def test_to_a_stranger_every_path_looks_alike(hive: ServedHive, browser: Browser
         assert len({json.dumps(_without_request(answer.json)) for answer in answers}) == 1
 
 
+@pytest.mark.threat("T23")
 def test_no_route_says_whether_a_path_exists(operator: Browser) -> None:
     """FR-10, I-43: outside of the folders that are offered, what is there is refused in the words of what is not."""
     for there, not_there in (("/etc/passwd", "/etc/passwx"), ("/root/.profile", "/root/.prefile")):

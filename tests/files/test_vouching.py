@@ -93,6 +93,7 @@ def served(files: Files, path: str) -> bool:
     return True
 
 
+@pytest.mark.threat("T23")
 @given(texts)
 def test_what_is_linked_is_served_and_what_is_not_linked_is_not(files: Files, text: str) -> None:
     """I-41: for every token of every text, over links, pipes, second names, folders, too large and unreadable files."""
@@ -106,6 +107,7 @@ def test_what_is_linked_is_served_and_what_is_not_linked_is_not(files: Files, te
     assert vouched.paths == tuple(dict.fromkeys(vouched.paths))
 
 
+@pytest.mark.threat("T23")
 @pytest.mark.parametrize("path", PARTS)
 def test_a_path_alone_is_linked_just_when_it_is_served(files: Files, path: str) -> None:
     """I-41, I-42."""

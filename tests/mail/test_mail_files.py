@@ -41,6 +41,7 @@ async def test_a_message_and_its_delivery_name_the_files_of_that_moment(shared: 
     assert "files" not in (await data(shared, "message.leased"))[1]
 
 
+@pytest.mark.threat("T23")
 async def test_an_agent_is_never_told_which_paths_are_files(shared: Rooms) -> None:
     """I-43: neither by sending, receiving nor looking back: it would be a question about what others have."""
     ana, ben = await shared.agent("ana"), await shared.agent("ben")

@@ -20,7 +20,7 @@ from melipona.errors import Conflict, Invalid, NotFound, StoreFull
 from melipona.store import events
 from melipona.store.backup import STORE, backup, restore, unpack_backup, write_backup
 from melipona.store.engine import Store
-from melipona.store.schema import login_links, meta, sessions
+from melipona.store.schema import login_links, meta, people, sessions
 from melipona.store.seals import Sealer, head, verify
 
 pytestmark = pytest.mark.anyio
@@ -72,8 +72,10 @@ async def store(data: Path) -> AsyncIterator[Store]:
 def fill(c: Connection) -> None:
     for number in range(50):
         events.record(c, "test.made", agent="ana", data={"n": number})
-    c.execute(insert(sessions).values(id_hash="h", method="m", user_agent="u", created_at=1, seen_at=1, **_ends()))
-    c.execute(insert(login_links).values(token_hash="canary", created_at=1, ends_at=2))
+    owner = c.execute(select(people.c.id)).scalar_one()
+    by = {"person_id": owner, "created_at": 1}
+    c.execute(insert(sessions).values(id_hash="h", method="m", user_agent="u", seen_at=1, **by, **_ends()))
+    c.execute(insert(login_links).values(token_hash="canary", ends_at=2, **by))
 
 
 def _ends() -> dict[str, int]:
