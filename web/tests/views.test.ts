@@ -11,7 +11,7 @@ import { byDay, cacheShare, days, forecast, stacked, sums } from "~/features/cos
 import { apart } from "~/features/health/health";
 import { lanes } from "~/features/messages/sequence";
 import { sections, sentence } from "~/features/swarm/roster";
-import { type Block, EMPTY, takeLine } from "~/features/turns/log";
+import { type Block, EMPTY, isLong, takeLine } from "~/features/turns/log";
 import { gist, shownAs } from "~/features/turns/tool";
 import { ago, bytes, count, money, span, took } from "~/text/format";
 import { diffLines } from "~/ui/diff";
@@ -219,6 +219,13 @@ test("pieces of text become one block, and the whole takes their place", () => {
   expect(
     lines({ type: "text", text: "a" }, { type: "text_delta", text: "wrong" }, { type: "drop_partial" }),
   ).toEqual([text("a")]);
+});
+
+test("a long thought is folded, a short one is not", () => {
+  expect(isLong("I look around first.")).toBe(false);
+  expect(isLong("a\nb\nc\nd\ne\nf")).toBe(false);
+  expect(isLong("a\nb\nc\nd\ne\nf\ng")).toBe(true);
+  expect(isLong("so ".repeat(300))).toBe(true);
 });
 
 test("any cut of a text into pieces ends in the same block", () => {

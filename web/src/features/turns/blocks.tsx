@@ -6,7 +6,7 @@ import { Icon } from "~/ui/icons";
 import { Markdown } from "~/ui/markdown";
 import { StateShape } from "~/ui/state";
 import { Foreign } from "~/ui/text";
-import type { Block, ToolBlock } from "./log";
+import { type Block, isLong, type ToolBlock } from "./log";
 import { gist, shownAs, toolName } from "./tool";
 
 const Diff = lazy(() => import("~/ui/diff").then((it) => ({ default: it.Diff })));
@@ -26,9 +26,7 @@ const BlockView = memo(function BlockView({ block, live }: { block: Block; live:
   switch (block.type) {
     case "text":
       return block.thinking ? (
-        <div className="border-l-2 border-line pl-3 text-sm whitespace-pre-wrap text-muted italic">
-          <Foreign text={block.text} lines />
-        </div>
+        <Thinking text={block.text} live={live} />
       ) : (
         <Markdown text={block.text} streaming={block.partial} />
       );
@@ -44,6 +42,29 @@ const BlockView = memo(function BlockView({ block, live }: { block: Block; live:
       );
   }
 });
+
+/** Dimmed. What is long is one line until it is opened, once the agent thinks of something else. */
+function Thinking({ text, live }: { text: string; live: boolean }): ReactNode {
+  const words = (
+    <div className="border-l-2 border-line pl-3 text-sm whitespace-pre-wrap text-muted italic">
+      <Foreign text={text} lines />
+    </div>
+  );
+  if (live || !isLong(text)) return words;
+  const summary = (
+    <span className="flex items-center gap-2 text-sm text-muted">
+      <span className="shrink-0">Thought</span>
+      <span className="min-w-0 flex-1 truncate italic">
+        <Foreign text={text.slice(0, 300)} />
+      </span>
+    </span>
+  );
+  return (
+    <Fold className="-ml-1.5" summary={summary}>
+      {() => words}
+    </Fold>
+  );
+}
 
 /** One line a call: `Bash  pytest -q  1.8 s  ok`; opens to what went in and what came out. */
 function Tool({ tool, live }: { tool: ToolBlock; live: boolean }): ReactNode {

@@ -153,3 +153,10 @@ function cut(text: string): string {
     ? text
     : `${text.slice(0, TEXT_MOST)}\n… cut here; ${text.length - TEXT_MOST} characters more`;
 }
+
+const LONG = { characters: 600, lines: 6 };
+
+/** Whether a thought would push away what was done. */
+export function isLong(text: string): boolean {
+  return text.length > LONG.characters || text.split("\n", LONG.lines + 1).length > LONG.lines;
+}
