@@ -251,6 +251,10 @@ test("a tool's result finds its call, and calls may overlap", () => {
   expect(second).toMatchObject({ name: "Read", result: null });
 });
 
+test("an object in the place of text is shown, whatever it calls itself", () => {
+  expect(lines({ type: "text", text: { toString: [] } })).toEqual([text('{"toString":[]}')]);
+});
+
 test("whatever a box writes, the log stays readable (LE-15)", () => {
   fc.assert(
     fc.property(

@@ -144,8 +144,11 @@ function note(blocks: readonly Block[], tone: NoteBlock["tone"], text: string): 
   return [...blocks, { type: "note", tone, text: cut(text) }];
 }
 
+/** What a box wrote where text belongs. An object may have made its own `toString` something that cannot be called. */
 function str(value: unknown): string {
-  return typeof value === "string" ? value : value === undefined || value === null ? "" : String(value);
+  if (typeof value === "string") return value;
+  if (typeof value === "object") return value === null ? "" : JSON.stringify(value);
+  return value === undefined ? "" : String(value);
 }
 
 function cut(text: string): string {
