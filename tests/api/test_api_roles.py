@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ from operator_routes import ROUTES, authority_of, path_of
 from melipona.api.authority import AUTHORITIES, Authorities
 from melipona.client import Problem
 from melipona.clock import ManualClock
+from melipona.faults import install
 from melipona.testing.served import ServedHive, served
 
 MAY = {
@@ -194,12 +197,12 @@ def operator_(hive: ServedHive) -> Browser:
 class Following:
     """A stream of events that was opened."""
 
-    def __init__(self, hive: ServedHive, headers: dict[str, str]) -> None:
+    def __init__(self, hive: ServedHive, headers: dict[str, str], *, first: bool = True) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", hive.port, timeout=5)
         self._connection.request("GET", "/api/v1/events", headers=headers)
         self._response = self._connection.getresponse()
         assert self._response.status == 200
-        assert self._response.readline()
+        assert not first or self._response.readline()
 
     def drain(self) -> None:
         """Read until the hive ends it."""
@@ -225,6 +228,43 @@ def test_revoking_a_token_closes_its_streams_within_a_second(hive: ServedHive) -
     assert bearer(hive, kept).status == 200
     hive.client.delete(f"/tokens/{kept.split('_')[1]}")
     going_on.drain()
+
+
+class Held:
+    """Holds the first request that has been let in, before it is handled, until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.go = threading.Event(), threading.Event()
+
+    async def at(self, name: str) -> None:
+        if name == "api.request.before_handling" and not self.reached.is_set():
+            self.reached.set()
+            assert await asyncio.to_thread(self.go.wait, 30)
+
+    def here(self, name: str) -> None:
+        del name
+
+
+def test_a_login_that_ends_while_its_stream_is_being_opened_closes_it_too(hive: ServedHive) -> None:
+    """Its end is announced before the stream listens: the stream looks once more (section 7 line 24)."""
+    text = token(hive, "read")
+    opened: list[Following] = []
+    opening = threading.Thread(
+        target=lambda: opened.append(Following(hive, {"Authorization": f"Bearer {text}"}, first=False))
+    )
+    held = Held()
+    install(held)
+    try:
+        opening.start()
+        assert held.reached.wait(30)
+        hive.client.delete("/tokens/read")
+    finally:
+        held.go.set()
+        opening.join(30)
+        install(None)
+    began = time.monotonic()
+    opened[0].drain()
+    assert time.monotonic() - began < 1.0
 
 
 @pytest.mark.parametrize("change", [{"disabled": True}, {"role": "viewer"}], ids=str)

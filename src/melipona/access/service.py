@@ -98,9 +98,13 @@ class Access:
             "token", row.id, row.person_id, row.person, Role(row.role), scopes, outside=visitor.outside
         )
 
-    async def alive(self, method: str, login: str) -> bool:
-        """Whether the session or token with this public id goes on."""
-        return await self.store.read(rows.is_alive if method == "session" else tokens.is_alive, login)
+    async def goes_on(self, by: OperatorPrincipal) -> bool:
+        """Whether the session or token by which somebody came in goes on, with the role that they had."""
+        if by.login is None:
+            return True
+        return by.role == await self.store.read(
+            rows.live_role if by.method == "session" else tokens.live_role, by.login
+        )
 
     # ---- links and sessions ---------------------------------------------------------------------------------------
 

@@ -122,10 +122,10 @@ def live_session(c: Connection, session: str) -> Any:
     return c.execute(query.where(sessions.c.id_hash == session, *_goes_on(c))).first()
 
 
-def is_alive(c: Connection, identifier: str) -> bool:
-    """Whether the session with that public id goes on."""
-    query = select(sessions.c.id_hash).join(people, people.c.id == sessions.c.person_id)
-    return c.execute(query.where(_is_public(identifier), *_goes_on(c))).first() is not None
+def live_role(c: Connection, identifier: str) -> str | None:
+    """The role of whose session has that public id; None: it does not go on."""
+    query = select(people.c.role).join(sessions, people.c.id == sessions.c.person_id)
+    return c.execute(query.where(_is_public(identifier), *_goes_on(c))).scalar()
 
 
 def seen(c: Connection, session: str, role: str, *, outside: bool) -> None:

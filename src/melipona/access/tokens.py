@@ -48,9 +48,10 @@ def live_token(c: Connection, identifier: str) -> Any:
     return c.execute(joined.where(api_tokens.c.id == identifier, *_goes_on(c))).first()
 
 
-def is_alive(c: Connection, identifier: str) -> bool:
-    """Whether the token with that public id is good."""
-    return live_token(c, identifier) is not None
+def live_role(c: Connection, identifier: str) -> str | None:
+    """The role of whose token has that public id; None: it is good no more."""
+    row = live_token(c, identifier)
+    return None if row is None else str(row.role)
 
 
 def scopes_of(row: Any) -> frozenset[Scope]:

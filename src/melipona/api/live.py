@@ -118,6 +118,11 @@ class Broadcaster:
         """From now on it gets every event."""
         self._clients.add(client)
 
+    async def check(self, client: Client) -> None:
+        """Close a client whose login ended after it was let in and before it was added: it missed the event."""
+        if not await self._access.goes_on(client.by):
+            client.close()
+
     def remove(self, client: Client) -> None:
         """It has gone."""
         client.end()
@@ -134,9 +139,9 @@ class Broadcaster:
                 await anyio.sleep(BEAT_SECONDS)
                 for client in tuple(self._clients):
                     client.give(0, BEAT)
-                for method, login in {(client.by.method, client.by.login) for client in self._clients}:
-                    if login is not None and not await self._access.alive(method, login):
-                        self._close(lambda by, login=login: by.login == login)
+                for by in {client.by for client in self._clients}:
+                    if not await self._access.goes_on(by):
+                        self._close(lambda other, by=by: other == by)
         finally:
             self._end()
             for client in tuple(self._clients):

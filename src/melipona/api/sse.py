@@ -85,6 +85,7 @@ class EventStream(Stream):
         self.broadcaster.add(client)
         if self._board is not None:
             self._board.join(client, first)
+        await self.broadcaster.check(client)
         sent = await self._stored(sent, send)  # what was committed between the last look and joining
         if self._pieces is not None:
             client.flow(self._pieces, sent)

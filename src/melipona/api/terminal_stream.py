@@ -25,6 +25,7 @@ class TerminalStream(Stream):
 
     async def pump(self, client: Client, send: Send) -> None:
         self.broadcaster.add(client)  # it closes with its session
+        await self.broadcaster.check(client)
         await write(send, HELLO)
         async for piece in self._terminal.output(self._after):
             data = base64.b64encode(piece.data)

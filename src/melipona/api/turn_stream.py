@@ -54,6 +54,7 @@ class TurnStream(Stream):
         end = self.broadcaster.store.subscribe(look)
         self.broadcaster.add(client)  # it closes with its session
         try:
+            await self.broadcaster.check(client)
             await write(send, HELLO)
             if not self._live or (await self.broadcaster.store.read(one_turn, self._turn))["state"] == "ended":
                 over.set()
