@@ -99,11 +99,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Result]:
     return {result.pair: result for result in (Result(**json.loads(line)) for line in lines)}
 
 
+def _by_chance(result: Result) -> bool:
+    """A point that no story means to pass was passed in the story without a fault, and not again: nothing was tried."""
+    wish = Pair.parse(result.pair).wish
+    by_chance = wish is not None and wish.point.startswith(tuple(EXCUSED))
+    return by_chance and not result.deaths and result.findings[0] == "the point was not passed"
+
+
 @pytest.mark.parametrize("story", STORIES)
 def test_a_story_and_its_crashes_break_no_invariant(results: Mapping[str, Result], story: str) -> None:
     assert story in results
     mine = [result for result in results.values() if Pair.parse(result.pair).story == story]
-    failed = {result.pair: result.findings for result in mine if result.findings}
+    failed = {result.pair: result.findings for result in mine if result.findings and not _by_chance(result)}
     assert not failed, json.dumps(failed, indent=1)
 
 
