@@ -7,7 +7,7 @@ import { goLive, useHive, useLink, useLive } from "~/live/store";
 import { limit, money, span } from "~/text/format";
 import { Button, buttonClass } from "~/ui/button";
 import { useNow } from "~/ui/clock";
-import { Icon, type IconName } from "~/ui/icons";
+import { Icon } from "~/ui/icons";
 import { Menu } from "~/ui/menu";
 import { Meter } from "~/ui/meter";
 import { Empty } from "~/ui/notice";
@@ -16,25 +16,11 @@ import { Foreign, Kbd } from "~/ui/text";
 import { Tip } from "~/ui/tip";
 import { typing, useKeys } from "./keys";
 import { KeysHelp } from "./keys-help";
+import { PLACES, type Place } from "./places";
 import { useTitle } from "./title";
 
 const Palette = lazy(() => import("~/features/palette/palette").then((it) => ({ default: it.Palette })));
 
-interface Place {
-  to: "/" | "/messages" | "/costs" | "/audit" | "/health" | "/settings";
-  name: string;
-  icon: IconName;
-  key: string;
-}
-
-export const PLACES: readonly Place[] = [
-  { to: "/", name: "Swarm", icon: "swarm", key: "s" },
-  { to: "/messages", name: "Messages", icon: "mail", key: "m" },
-  { to: "/costs", name: "Costs", icon: "costs", key: "c" },
-  { to: "/audit", name: "Audit", icon: "audit", key: "a" },
-  { to: "/health", name: "Health", icon: "health", key: "h" },
-  { to: "/settings", name: "Settings", icon: "settings", key: "," },
-];
 const THUMB = PLACES.slice(0, 4);
 const REST = PLACES.slice(4);
 

@@ -13,7 +13,7 @@ import { ASKED } from "~/features/agents/controls";
 import { Swarm } from "~/features/swarm/swarm";
 import { Failed, Lost } from "./failed";
 import { Frame } from "./frame";
-import { embed, number, oneOf, type Raw, sparse, text } from "./search";
+import { embed, GROUPS, number, oneOf, type Raw, SORTS, sparse, TABS, text } from "./search";
 
 const root = createRootRoute({ component: Outlet, notFoundComponent: Lost });
 
@@ -39,9 +39,6 @@ const frame = createRoute({
   search: { middlewares: [retainSearchParams(["embed"])] }, // an embedded view stays one, wherever it goes
 });
 
-export const SORTS = ["need", "name", "model", "context", "cost", "since"] as const;
-export const GROUPS = ["state", "engine", "role", "model"] as const;
-
 const swarm = createRoute({
   getParentRoute: () => frame,
   path: "/",
@@ -55,9 +52,6 @@ const swarm = createRoute({
       at: text(raw, "at"),
     }),
 });
-
-export const TABS = ["conversation", "turns", "mail", "files", "terminal", "settings"] as const;
-export type Tab = (typeof TABS)[number];
 
 const agent = createRoute({
   getParentRoute: () => frame,

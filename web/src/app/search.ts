@@ -1,5 +1,11 @@
 // What an address may say after `?`: read leniently, because anybody can type one (LE-15), and written sparsely.
 
+/** Words that an address may have: how the swarm is sorted and grouped, and the tabs of an agent. */
+export const SORTS = ["need", "name", "model", "context", "cost", "since"] as const;
+export const GROUPS = ["state", "engine", "role", "model"] as const;
+export const TABS = ["conversation", "turns", "mail", "files", "terminal", "settings"] as const;
+export type Tab = (typeof TABS)[number];
+
 export type Raw = Record<string, unknown>;
 
 export function text(raw: Raw, key: string): string | undefined {

@@ -3,7 +3,7 @@ import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router"
 import { lazy, type ReactNode, Suspense, useEffect, useRef } from "react";
 import { type Agent as AgentRow, Problem } from "~/api/client";
 import { useKeys } from "~/app/keys";
-import { TABS, type Tab } from "~/app/router";
+import { TABS, type Tab } from "~/app/search";
 import { Doing, PendingBadge } from "~/features/swarm/row";
 import { useMe } from "~/live/may";
 import { useAgentRow, useHive } from "~/live/store";

@@ -3,7 +3,7 @@ import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useMemo, useRef } from "react";
 import type { Agent } from "~/api/client";
 import { useKeys } from "~/app/keys";
-import { GROUPS, SORTS } from "~/app/router";
+import { GROUPS, SORTS } from "~/app/search";
 import { act, possible, useAct, type Verb } from "~/features/agents/actions";
 import { tombstones } from "~/features/agents/queries";
 import { mayNow } from "~/live/may";
