@@ -158,26 +158,48 @@ async def test_the_rest_of_a_body_after_an_early_answer_is_not_taken_for_a_reque
 
 
 async def test_a_half_closed_request_gets_its_answer(link: BoxLink, gate: FakeGate) -> None:
-    """Each side's end of sending is passed on by itself, also to the next daemon."""
-    seen = anyio.Event()
-
-    async def silent(reader: Reader, _: Writer) -> None:
-        await reader.read()
-        seen.set()
-        await asyncio.Event().wait()
+    """Each side's end of sending is passed on by itself."""
 
     async def after_end(reader: Reader, writer: Writer) -> None:
         writer.write(b"heard " + await reader.read())
         await writer.drain()
 
-    await gate.open(silent)
+    await gate.open(after_end)
     async with Client(link.ports[0]) as client:
         await client.send(b"GET / HTTP/1.0\r\n\r\n")
         client.socket.shutdown(1)
-        await seen.wait()
-        await gate.die()
-        await gate.open(after_end)
         assert await client.take(1000) == b"heard GET / HTTP/1.0\r\n\r\n"
+
+
+async def test_a_request_whose_program_hung_up_is_not_sent_to_the_next_daemon(link: BoxLink, gate: FakeGate) -> None:
+    """D-23, I-1: an engine that was killed in `receive` must not take the mail of a later turn."""
+    heard, told, hung_up = list[bytes](), anyio.Event(), anyio.Event()
+
+    async def silent(reader: Reader, _: Writer) -> None:
+        await request_to(reader)
+        told.set()
+        await reader.read()
+        hung_up.set()
+        await asyncio.Event().wait()
+
+    async def next_one(reader: Reader, writer: Writer) -> None:
+        heard.append(await request_to(reader))
+        writer.write(answer(b"late"))
+        await writer.drain()
+
+    await gate.open(silent)
+    async with Client(link.ports[0]) as client:
+        await client.send(request(b"early", b"/receive"))
+        await told.wait()
+    await hung_up.wait()
+    await gate.die()
+    async with Client(link.ports[0]) as client:
+        await client.send(request(b"while no daemon is there", b"/receive"))
+    async with Client(link.ports[0]) as client:
+        await client.send(request(b"later"))  # connected after both: if they were to come, they would come first
+        await gate.open(next_one)
+        assert await client.take(len(answer(b"late"))) == answer(b"late")
+    assert [asked.rpartition(b"\r\n")[2] for asked in heard] == [b"later"]
 
 
 async def test_the_gate_is_told_when_a_program_hangs_up(link: BoxLink, gate: FakeGate) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from melipona.errors import Conflict, Invalid, NotFound
 from melipona.mail import looks
 from melipona.mail import store as rows
+from melipona.mail.model import MessageState
 from melipona.mail.tools import BROADCAST_HINT, mail_tools
+from melipona.store.writer import Event
 from melipona.testing.rooms import OPERATOR, Rooms, ToolCall
 from melipona.tool import Tool
 
@@ -118,6 +121,51 @@ async def test_a_waiting_receive_answers_empty_when_the_time_is_up(hive: Rooms) 
         await call.parked_now.wait()
         call.time_is_up.set()
         assert await waiting == {"messages": [], "empty": True}
+
+
+@pytest.mark.parametrize("wait", [0, 100], ids=["at once", "after a wait"])
+async def test_mail_taken_by_a_call_that_hung_up_waits_again(hive: Rooms, wait: float) -> None:
+    """I-1, I-3: the good end of the turn would acknowledge what nobody saw; the rest of it is acknowledged."""
+    ana = await hive.agent("ana")
+    seen = await hive.send(OPERATOR, "ana", "seen")
+    turn = await hive.begin(ana)
+    if not wait:
+        await hive.send(OPERATOR, "ana", "unseen")
+    receive = asyncio.create_task(
+        _run(tool(hive, "receive"), call := ToolCall(hive.store, ana, {"wait_seconds": wait}))
+    )
+
+    def hang_up(found: Sequence[Event]) -> None:
+        if any(event.kind == "message.leased" for event in found):
+            receive.cancel()
+
+    hive.store.subscribe(hang_up)
+    async with asyncio.timeout(DEADLINE):
+        if wait:
+            await call.parked_now.wait()
+            await hive.send(OPERATOR, "ana", "unseen")
+        with pytest.raises(asyncio.CancelledError):
+            await receive
+    await hive.end(turn, good=True)
+    assert (await hive.message(seen.id)).state is MessageState.HANDLED
+    [unseen] = (await hive.begin(ana)).messages
+    assert (unseen.body, unseen.attempts, unseen.maybe_seen) == ("unseen", 2, True)
+
+
+async def test_a_receive_takes_no_mail_for_a_later_turn(hive: Rooms) -> None:
+    """I-5, I-1: who asked in a turn that is over would not see it."""
+    ana = await hive.agent("ana")
+    turn = await hive.begin(ana)
+    call = ToolCall(hive.store, ana, {"wait_seconds": 100})
+    async with asyncio.timeout(DEADLINE):
+        waiting = asyncio.create_task(_run(tool(hive, "receive"), call))
+        await call.parked_now.wait()
+        await hive.end(turn, good=False)
+        await hive.begin(ana)
+        sent = await hive.send(OPERATOR, "ana", "for the next turn")
+        with pytest.raises(Conflict, match="inside a turn"):
+            await waiting
+    assert (await hive.message(sent.id)).state is MessageState.WAITING
 
 
 @pytest.mark.parametrize(("asked", "given"), [(181, 180), (1e9, 180), (0.5, 0.5), (180, 180)])

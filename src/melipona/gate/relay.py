@@ -38,15 +38,19 @@ class Ending:
         self.key_seen = False
 
     async def settle(self) -> None:
-        """Settle the reservation by what is known now, once.
+        """Settle the reservation by what is known now, once. A failure leaves it to be settled by the next call.
 
         That comes before the answer's end goes to the box: a turn that ends with it finds its true cost.
         """
-        reservation, self._reservation = self._reservation, None
-        if reservation is not None:
+        if self._reservation is not None:
             await fault("gate.settlement.before_write")
-            await to_the_end(self._store.reserved.write(self._settle, self._budgets, reservation))
+            await to_the_end(self._write())
             await fault("gate.settlement.after_write")
+
+    async def _write(self) -> None:
+        assert self._reservation is not None
+        await self._store.reserved.write(self._settle, self._budgets, self._reservation)
+        self._reservation = None
 
     def _settle(self, c: Connection, budgets: Budgets, reservation: Reservation) -> None:
         if self.refused or (self.status is not None and self.status >= 300):

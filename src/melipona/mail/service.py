@@ -7,7 +7,7 @@ Leases are functions of `mail.store`, looks of `mail.looks`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import timedelta
 
 import structlog
@@ -162,6 +162,16 @@ class Mail:
         """`mail.store.give_back`."""
         limits, vouch = self.limits, self._vouch
         return rows.give_back(c, turn, generation, failed=failed, reason=reason, limits=limits, vouch=vouch)
+
+    def never_arrived(self, c: Connection, turn: TurnId, generation: int, identifiers: Container[MessageId]) -> None:
+        """These were leased for a call whose asker hung up: they wait again, marked, and the turn goes on.
+
+        Else its good end would acknowledge what its agent never saw (I-1).
+        """
+        reason = "its reader hung up before it came"
+        rows.give_back(
+            c, turn, generation, failed=False, reason=reason, limits=self.limits, vouch=self._vouch, only=identifiers
+        )
 
     # ---- the operator's acts --------------------------------------------------------------------------------------
 

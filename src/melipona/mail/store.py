@@ -5,12 +5,13 @@ What ends a lease is fenced by turn *and* generation: what a dead turn reports c
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from melipona.files.vouching import Vouch, vouch_for_nothing
-from melipona.ids import OPERATOR, SYSTEM, AgentId, TurnId
+from melipona.ids import OPERATOR, SYSTEM, AgentId, MessageId, TurnId
 from melipona.mail.looks import get
 from melipona.mail.model import (
     LEASE_MOST,
@@ -135,15 +136,19 @@ def give_back(
     reason: str,
     limits: MailLimits,
     vouch: Vouch = vouch_for_nothing,
+    only: Container[MessageId] | None = None,
 ) -> list[Message]:
     """The turn did not end well: what it holds waits again, or is parked. Returns the messages as they are now.
 
     `failed` counts towards parking and sets the back-off; without it (rate limit, login, budget, upstream, daemon stop,
     interrupt: D-18) the message waits with no delay. The operator is told, once, of each that is parked (I-4).
+    With `only`, the turn goes on and keeps the others.
     """
     after: list[Message] = []
     for row in HELD.all(c, p_turn=turn, p_generation=generation):
         message = message_of(row)
+        if only is not None and message.id not in only:
+            continue
         decision = after_failure(message, limits, now(c)) if failed else None
         if _recipient_purged(c, message):
             decision, reason = Parked(), "its recipient was purged"

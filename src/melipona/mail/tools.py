@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
 
 from melipona.clock import rfc3339
-from melipona.errors import Conflict, Invalid
-from melipona.ids import numbered
+from melipona.errors import Conflict, Invalid, StoreError
+from melipona.finishing import to_the_end
+from melipona.ids import MessageId, TurnId, numbered
 from melipona.mail import store as rows
 from melipona.mail.looks import recent as recent_of
 from melipona.mail.model import LEASE_MOST, Message, MessageKind, Tripped
@@ -145,26 +149,56 @@ def _send(c: Connection, mail: Mail, caller: AgentPrincipal, arguments: Json) ->
     return answer
 
 
+@dataclass(slots=True)
+class _Taken:
+    """What one call of `receive` leased: filled in the writer's thread, in the order of its transactions."""
+
+    turn: TurnId | None = None
+    """The open turn at the first look: the call takes for no other one."""
+    generation: int = 0
+    ids: list[MessageId] = field(default_factory=list[MessageId])
+
+
 async def _receive(mail: Mail, call: Call, wait: float, limit: int) -> Json:
-    """Look; if there is nothing, give the slot back and look again at all news until the time is up (D-19)."""
-    found = await call.once(_take, mail, call.caller, limit)
+    """Look; if there is nothing, give the slot back and look again at all news until the time is up (D-19).
+
+    An asker that hangs up gets no answer, so what was leased for it waits again.
+    """
+    taken = _Taken()
+    try:
+        return await _looked_for(mail, call, wait, limit, taken)
+    except asyncio.CancelledError:
+        with suppress(StoreError):  # the daemon ends: a repeat is answered from the record
+            await to_the_end(mail.store.reserved.write(_return, mail, taken))
+        raise
+
+
+async def _looked_for(mail: Mail, call: Call, wait: float, limit: int, taken: _Taken) -> Json:
+    found = await call.once(_take, mail, call.caller, limit, taken)
     if found is not None or wait <= 0:
         return found or _received([])
     async with call.parked(wait) as park:
         while found is None and await park.changed():
-            found = await call.once(_take, mail, call.caller, limit)
+            found = await call.once(_take, mail, call.caller, limit, taken)
     if found is None:
-        found = await call.once(_take, mail, call.caller, limit)
+        found = await call.once(_take, mail, call.caller, limit, taken)
     return found or _received([])
 
 
-def _take(c: Connection, mail: Mail, caller: AgentPrincipal, limit: int) -> Json | None:
+def _take(c: Connection, mail: Mail, caller: AgentPrincipal, limit: int, taken: _Taken) -> Json | None:
     """Lease to the caller's open turn. None: nothing there, which leaves no record either (T35)."""
     turn = rows.open_turn(c, caller.id)
-    if turn is None:
+    if turn is None or taken.turn not in (None, turn[0]):
         raise Conflict("mail is received inside a turn, and none of yours is open", remedy="", code="no_turn")
+    taken.turn, taken.generation = turn
     found = mail.lease(c, caller.id, turn[0], turn[1], limit=limit)
+    taken.ids = [message.id for message in found]
     return _received(found) if found else None
+
+
+def _return(c: Connection, mail: Mail, taken: _Taken) -> None:
+    if taken.turn is not None and taken.ids:
+        mail.never_arrived(c, taken.turn, taken.generation, taken.ids)
 
 
 def _received(found: list[Message]) -> Json:

@@ -454,6 +454,25 @@ class Rig:
         found = self.rows("SELECT body FROM messages WHERE recipient = 'operator' AND sender <> 'system' ORDER BY id")
         return [body for (body,) in found]
 
+    def expect_answers(self, wanted: list[str], *, failures: int = 0, found: list[str] | None = None) -> None:
+        """Agents told the operator this, in this order, once. What a turn said that did not end well may come again:
+        its mail did. `failures` such turns are the story's own."""
+        found = self.answers() if found is None else found
+        again = max(0, self.failed_turns() - failures) if self.may_fail_turns else 0
+        if list(dict.fromkeys(found)) != list(dict.fromkeys(wanted)) or not 0 <= len(found) - len(wanted) <= again:
+            self.findings.append(
+                Finding("story", "answers", f"{found!r} instead of {wanted!r}, {again} to be repeated")
+            )
+
+    def failed_turns(self) -> int:
+        """Turns that were begun and did not end well: their mail was given back."""
+        return int(self.rows("SELECT count(*) FROM turns WHERE result <> 'ok'")[0][0])
+
+    @property
+    def may_fail_turns(self) -> bool:
+        """The fault can cost an engine the answer to a call, and so its turn. One that dies or is slow costs none."""
+        return any(wish.kind not in ("crash", "delay", "duplicate") for wish in self.wishes)
+
     def expect(self, what: str, found: object, wanted: object) -> None:
         """Note a story's own wish that did not come true."""
         if found != wanted:

@@ -96,7 +96,7 @@ def turn(rig: Rig) -> None:
     for text in ("one", "two"):
         rig.handled(rig.send("ana", text))
     rig.quiet()
-    rig.expect("answers", rig.answers(), ["made one", "made two"])
+    rig.expect_answers(["made one", "made two"])
     rig.expect("published", (rig.data / "shared" / "ana" / "report").read_text(), "two\n")
 
 
@@ -121,7 +121,7 @@ steps = [{ say = "noted" }]
     rig.quiet()
     rig.until("SELECT 1 FROM messages WHERE sender = 'ana' AND recipient = 'operator'")
     heard = [body for body in rig.answers() if body == "they said something"]
-    rig.expect("answers of ana", heard, ["they said something"])
+    rig.expect_answers(["they said something"], found=heard)
     long = rig.ask("GET", f"/messages/{first}/body")["body"]
     rig.expect("long body", long, "ask ben " + "x" * 2000)
     rig.ask("POST", "/inbox/read", {})
@@ -147,7 +147,7 @@ steps = [{ send = "at last" }]
         rig.verb_message("retry", message)
         rig.handled(message)
     rig.quiet()
-    rig.expect("answers", rig.answers(), ["at last"])
+    rig.expect_answers(["at last"], failures=2)
 
 
 def breaker(rig: Rig) -> None:
@@ -191,7 +191,7 @@ def pause_resume(rig: Rig) -> None:
     rig.verb("resume", "ana")
     rig.handled(waits)
     rig.quiet()
-    rig.expect("answers", rig.answers(), ["heard first", "heard second"])
+    rig.expect_answers(["heard first", "heard second"])
 
 
 def stop_start(rig: Rig) -> None:
@@ -207,7 +207,7 @@ def stop_start(rig: Rig) -> None:
     rig.verb("start", "ana")
     rig.handled(message)
     rig.quiet()
-    rig.expect("answers", rig.answers(), ["went on with work"])
+    rig.expect_answers(["went on with work"])
 
 
 def restart(rig: Rig) -> None:
@@ -238,7 +238,7 @@ def destroyed(rig: Rig) -> None:
     rig.create("ana", playbook=BUSY)
     rig.handled(rig.send("ana", "again"))
     rig.quiet()
-    rig.expect("answers", rig.answers(), ["made keep", "made again"])
+    rig.expect_answers(["made keep", "made again"])
 
 
 def purged(rig: Rig) -> None:
@@ -273,7 +273,7 @@ def interrupted(rig: Rig) -> None:
     rig.verb("resume", "ana")
     rig.handled(message)
     rig.quiet()
-    rig.expect("answers", rig.answers(), ["went on with long"])
+    rig.expect_answers(["went on with long"])
 
 
 def conversation(rig: Rig) -> None:
@@ -297,7 +297,7 @@ def conversation(rig: Rig) -> None:
     rig.quiet()
     rig.handled(rig.send("ana", "more"))
     rig.quiet()
-    rig.expect("the answers", rig.answers(), ["went on with long", "went on with more"])
+    rig.expect_answers(["went on with long", "went on with more"])
     asked = rig.rows("SELECT DISTINCT kind FROM operations WHERE kind IN ('compacting', 'renewing') AND state = 'done'")
     rig.expect("what was asked for is done", sorted(asked), [("compacting",), ("renewing",)])
 
@@ -336,9 +336,11 @@ def adopted(rig: Rig) -> None:
     (rig.work("ana") / "go").touch()
     rig.handled(message)
     rig.quiet()
-    rig.expect("answers", rig.answers(), ["went on with build"])
-    rig.expect("one turn", rig.rows("SELECT count(*) FROM turns"), [(1,)])
-    rig.expect("ran once", (rig.work("ana") / "runs").read_text(), "once\n")
+    rig.expect_answers(["went on with build"])
+    turns, failed = rig.rows("SELECT count(*) FROM turns")[0][0], rig.failed_turns()
+    rig.expect("one turn that ended well", turns - failed, 1)
+    rig.expect("none that did not", failed <= int(rig.may_fail_turns), True)
+    rig.expect("ran once in each", (rig.work("ana") / "runs").read_text() in ("once\n", "once\n" * turns), True)
 
 
 def box_gone(rig: Rig) -> None:
@@ -380,7 +382,7 @@ def idle(rig: Rig) -> None:
         rig.handled(rig.send("ana", text))
         rig.until("SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM programs WHERE state <> 'ended')")
         rig.until("SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM boxes WHERE state <> 'gone')")
-    rig.expect("answers", rig.answers(), ["heard one", "heard two"])
+    rig.expect_answers(["heard one", "heard two"])
 
 
 def daemon_stops(rig: Rig) -> None:
@@ -514,14 +516,15 @@ def restored(rig: Rig) -> None:
     rig.verb("resume", "ana")
     rig.handled(message)
     rig.quiet()
-    rig.expect("answers", len(rig.answers()), 1)
+    rig.expect_answers(["heard kept"], found=[answer[:10] for answer in rig.answers()])
 
 
 def restored_well(rig: Rig, archive: Path, target: Path) -> None:
-    """The archive is a whole backup: it restores to a store without findings (I-18)."""
-    deaths = rig.deaths
+    """The archive is a whole backup: it restores to a store without findings (I-18), if need be when asked again."""
+    deaths, refusals = rig.deaths, 0
     while not rig.restore(archive, target):
-        if rig.deaths == deaths:
+        refusals += rig.deaths == deaths
+        if refusals > 1:
             raise StoryFailed(f"{archive.name} does not restore:\n{rig.log[-2000:]}")
         deaths = rig.deaths
     rig.findings += check(target, rig.promises)

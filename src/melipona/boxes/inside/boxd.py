@@ -990,8 +990,9 @@ class Relay:
     """One connection from the box to a socket of the daemon, which may be away for a while (D-23).
 
     The bytes of a request are kept until the first byte of its answer. If the daemon goes before that, they are sent
-    again to the next one. Between an answer and the next request the program need not know that the daemon's end went:
-    a new one is dialled with its next request. Either side's end of sending is passed on by itself.
+    again to the next one, unless the program has hung up: what nobody waits for must not be done later, in another
+    turn. Between an answer and the next request the program need not know that the daemon's end went: a new
+    one is dialled with its next request. Either side's end of sending is passed on by itself.
     """
 
     def __init__(self, port: Port, near: Any) -> None:
@@ -1042,7 +1043,7 @@ class Relay:
         """Bytes of the program; none means that it sends no more."""
         if not data:
             self._near_ended = True
-            if self._far_ended or (self._far is None and not self._to_far):
+            if self._far_ended or self._far is None:
                 self.broken()
             return
         if self._far_ended:
@@ -1108,7 +1109,7 @@ class Relay:
     def _lost(self) -> None:
         """The daemon's end is gone: send the request again if no answer has begun, else pass the end on."""
         self._close_far()
-        if self._kept and not self._answered and self._tries < TRIES:
+        if self._kept and not self._answered and not self._near_ended and self._tries < TRIES:
             self._tries += 1
             self._to_far = bytearray(self._kept)
             self.loop.after(REDIAL, self._dial)
