@@ -46,7 +46,7 @@ REGRESSIONS = {
 
 OF_OTHER_FAULTS = {
     "budget=eio:gate.settlement.before_write:1": "the cost of a call that could not be written was never written",
-    "adopted=cancel:gate.tool.before_call:1": "the story took the second turn, of a call without an answer, for a fault",
+    "adopted=cancel:gate.tool.before_call:1": "the story took the turn after a lost answer for a fault",
     "parked=cancel:gate.answer.before_start:1": "the same",
     "backup=enospc:store.mark_new.before_commit:1": "the story took a refused restore for a bad backup",
 }
