@@ -1,4 +1,5 @@
-"""Boxes that are only thought of, for simulations: a driver and links by the contracts, engines that play by chance.
+"""Boxes that are only thought of, for simulations: a driver and links that keep the contract of real ones
+(`link_suite`), and engines that play by chance.
 
 A `World` outlives daemons, as boxes do. What an engine does is a list of moments of the simulated clock; each daemon's
 loop is told them anew. Engines speak the playbook's lines: they say what they were given, send a message under a key
@@ -22,7 +23,7 @@ from anyio.abc import TaskStatus
 from melipona.boxes.driver import BoxRef, BoxSpec, BoxState, Enforced, Finding
 from melipona.boxes.link import Exit, Gap, Hello, Output, ProgramInfo, ProgramSpec
 from melipona.clock import Clock
-from melipona.errors import BoxError, BoxLost, BoxStartFailed, Conflict
+from melipona.errors import BoxError, BoxLost, BoxProtocolError, BoxStartFailed, Conflict, NotFound
 from melipona.ids import BoxId, ProgramId
 
 Json = dict[str, Any]
@@ -38,7 +39,7 @@ class FakeProgram:
     next_seq: int = 1
     exit: int | None = None
     todo: list[Json] = field(default_factory=list[Json])
-    news: asyncio.Event | None = None
+    input_ended: bool = False
 
     def info(self) -> ProgramInfo:
         return ProgramInfo(self.id, 100, len(self.output), self.next_seq, self.exit)
@@ -151,6 +152,14 @@ class World:
             program.say(step)
         if program.todo:
             self._later(program)
+        elif program.input_ended:
+            program.end(0)
+
+    def end_input(self, program: FakeProgram) -> None:
+        """No line follows: the engine ends when it has done what it was told."""
+        program.input_ended = True
+        if not program.todo:
+            program.end(0)
 
 
 class FakeDriver:
@@ -298,36 +307,37 @@ class FakeLink:
         await self._answered()
         return info
 
-    async def write(self, program: ProgramId, seq: int, line: bytes) -> None:
-        box = await self._reach()
+    def _program(self, box: FakeBox, program: ProgramId) -> FakeProgram:
         found = box.programs.get(program)
-        if found is not None and found.exit is None and seq >= found.next_seq:
-            if seq != found.next_seq:
-                raise Conflict(f"line {seq} came, {found.next_seq} was awaited")
+        if found is None:
+            raise NotFound(f"boxd knows no program {program}", remedy="")
+        return found
+
+    async def write(self, program: ProgramId, seq: int, line: bytes) -> None:
+        found = self._program(await self._reach(), program)
+        if seq > found.next_seq:
+            raise Conflict(f"line {seq} came, {found.next_seq} is next", remedy="")
+        if seq == found.next_seq:
             found.next_seq += 1
-            self.world.take(found, line)
+            if found.exit is None and not found.input_ended:
+                self.world.take(found, line)
         await self._answered()
 
     async def end_input(self, program: ProgramId) -> None:
-        box = await self._reach()
-        if program in box.programs:
-            box.programs[program].end(0)
+        self.world.end_input(self._program(await self._reach(), program))
         await self._answered()
 
     async def signal(self, program: ProgramId, number: int) -> None:
-        box = await self._reach()
-        if program in box.programs:
-            box.programs[program].end(-number)
+        self._program(await self._reach(), program).end(-number)
         await self._answered()
 
     async def resize(self, program: ProgramId, rows: int, columns: int) -> None:
         await self._answered()
 
     async def follow(self, program: ProgramId, offset: int) -> AsyncGenerator[Output | Gap | Exit, None]:
-        box = await self._reach()
-        found = box.programs.get(program)
-        if found is None:
-            raise BoxLost("boxd knows no such program")
+        found = self._program(await self._reach(), program)
+        if offset > len(found.output):
+            raise BoxProtocolError(f"the output of {program} ends at {len(found.output)}, not behind {offset}")
         at = offset
         while True:
             await self._until(
