@@ -66,7 +66,7 @@ class OperatorPrincipal:
     scopes: frozenset[Scope] | None = None
     """Of a token; None means whatever the role may."""
     verified_at: int | None = None
-    """When they last proved themselves by a passkey with user verification, in microseconds; None = never."""
+    """When they last proved themselves by a passkey, or once more at the provider, in microseconds; None = never."""
     outside: bool = False
     """They came from elsewhere than this machine."""
 

@@ -71,6 +71,7 @@ ROUTES = [
     ("POST", "/api/v1/login-links"),
     ("POST", "/api/v1/login-links/switch"),
     ("POST", "/api/v1/login/oidc"),
+    ("POST", "/api/v1/login/oidc/logout"),
     ("POST", "/api/v1/login/oidc/start"),
     ("POST", "/api/v1/login/passkey"),
     ("POST", "/api/v1/login/passkey/options"),
@@ -85,6 +86,8 @@ ROUTES = [
     ("POST", "/api/v1/people/{name}/identities"),
     ("POST", "/api/v1/recovery-codes"),
     ("POST", "/api/v1/step-up"),
+    ("POST", "/api/v1/step-up/provider"),
+    ("POST", "/api/v1/step-up/provider/start"),
     ("POST", "/api/v1/stop"),
     ("POST", "/api/v1/terminals/{terminal}/input"),
     ("POST", "/api/v1/terminals/{terminal}/size"),
@@ -109,6 +112,8 @@ OWN = {
     ("POST", "/api/v1/passkeys/options"),
     ("POST", "/api/v1/recovery-codes"),
     ("POST", "/api/v1/step-up"),
+    ("POST", "/api/v1/step-up/provider"),
+    ("POST", "/api/v1/step-up/provider/start"),
     ("DELETE", "/api/v1/passkeys/{passkey}"),
 }
 """One's own logins: a viewer's too, never a token's."""
@@ -146,6 +151,7 @@ PAGES = {"/", "/agents/{name}", "/audit", "/costs", "/health", "/login", "/login
 LOGIN = {
     "/api/v1/login",
     "/api/v1/login/oidc",
+    "/api/v1/login/oidc/logout",
     "/api/v1/login/oidc/start",
     "/api/v1/login/passkey",
     "/api/v1/login/passkey/options",

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_browser import Answer, Browser
+from api_browser import Browser
+from api_passkeys import add, ask, confirm, decide, device, events, login
 from sqlalchemy import Connection, select
 
 from melipona.access.answers import unpacked
 from melipona.client import Problem
 from melipona.clock import ManualClock
 from melipona.store.schema import login_challenges, passkeys, recovery_codes, sessions
-from melipona.testing.authenticator import Authenticator
 from melipona.testing.served import ServedHive, served
 
 Json = dict[str, Any]
@@ -46,57 +46,6 @@ def operator(browser: Browser) -> Browser:
     """The same with the owner's session, by a link."""
     browser.login()
     return browser
-
-
-def device(browser: Browser, **kw: Any) -> Authenticator:
-    return Authenticator(browser.origin, **kw)
-
-
-def add(browser: Browser, key: Authenticator, label: str = "my key", by: Authenticator | None = None) -> Json:
-    """Add a passkey, confirming with `by` when that is asked for."""
-    options = decide(browser, by, "POST", "/api/v1/passkeys/options").json
-    answer = browser.post("/api/v1/passkeys", {"label": label, "answer": key.create(options)})
-    assert answer.status == 201, answer.body
-    return answer.json
-
-
-def decide(browser: Browser, key: Authenticator | None, method: str, path: str, body: Any = None) -> Answer:
-    """Ask for a decision, and again with a passkey's confirmation where that is needed."""
-    first = ask(browser, method, path, body)
-    if first.status != 403 or first.json["code"] != "step_up":
-        return first
-    assert key is not None, first.json["detail"]
-    return ask(browser, method, path, body, confirm(browser, key, first))
-
-
-def confirm(browser: Browser, key: Authenticator, needed: Answer) -> str:
-    """Show the passkey; the confirmation's name."""
-    challenge = needed.json["step_up"]
-    answer = browser.post("/api/v1/step-up", {"id": challenge["id"], "answer": key.get(challenge["options"])})
-    assert answer.status == 204, answer.body
-    browser.keep(answer)
-    return challenge["id"]
-
-
-def ask(browser: Browser, method: str, path: str, body: Any = None, confirmed: str | None = None) -> Answer:
-    headers = {} if confirmed is None else {"Melipona-Step-Up": confirmed}
-    data = None if method == "GET" else json.dumps(body if body is not None else {}).encode()
-    return browser.ask(method, path, data, headers)
-
-
-def login(browser: Browser, key: Authenticator, **more: Any) -> Answer:
-    """Log in by a passkey from the login page."""
-    browser.keep(browser.ask("GET", "/login"))
-    options = browser.post("/api/v1/login/passkey/options")
-    assert options.status == 200, options.body
-    answer = browser.post("/api/v1/login/passkey", {"answer": key.get(options.json), **more})
-    if answer.status == 200:
-        browser.keep(answer)
-    return answer
-
-
-def events(hive: ServedHive, kind: str) -> list[Json]:
-    return hive.client.get(f"/events/page?kind={kind}")["items"]
 
 
 def test_a_passkey_is_added_logs_in_and_is_listed_with_its_last_use(operator: Browser) -> None:

@@ -288,6 +288,27 @@ def test_a_provider_logs_a_viewer_in_who_may_not_act(
     desk.seat.wrong[:] = provider_asked
 
 
+def test_who_has_no_passkey_logs_in_at_the_provider_once_more_to_decide(
+    desks: Desks, oidc_hive: HiveProcess, provider: OidcProvider
+) -> None:
+    """In a tab of its own: the dialog stays, and goes on by itself when that has come back."""
+    desk = desks.at(oidc_hive)
+    page = at_provider(desk, provider, "/login?next=/settings")
+    page.wait_for_url(desk.seat.home + "/settings")
+    before = desk.cookies()
+    page.get_by_role("button", name=re.compile("^Make (new )?codes$")).first.click()
+    dialog = page.get_by_role("dialog")
+    with desk.context.expect_page() as opened:
+        dialog.get_by_role("button", name="Make codes").click()
+    again = opened.value
+    again.wait_for_url(re.compile(re.escape(provider.issuer) + "/authorize.*prompt=login"))
+    again.locator("#go").click()
+    expect(dialog.get_by_label("Codes").get_by_role("listitem")).to_have_count(8)
+    assert desk.cookies() != before
+    confirmed = oidc_hive.client.get("/events/page?kind=login.confirmed")["items"][0]
+    assert (confirmed["person"], confirmed["data"]["proof"]["provider"]) == ("ana", provider.issuer)
+
+
 def test_a_stranger_at_the_provider_is_told_whom_to_ask(
     desks: Desks, oidc_hive: HiveProcess, provider: OidcProvider
 ) -> None:

@@ -56,6 +56,11 @@ def find(c: Connection, secret: str, kind: str, bound_to: str) -> Json:
     return json.loads(row.data)
 
 
+def opened_at(c: Connection, secret: str) -> int:
+    """When the challenge that `secret` answers was opened, in microseconds; there is one."""
+    return int(c.execute(select(rows.c.created_at).where(rows.c.id_hash == hashed(secret))).scalar_one())
+
+
 def take(c: Connection, secret: str, kind: str, bound_to: str) -> Json:
     """Use an open challenge up; its data.
 

@@ -26,6 +26,10 @@ class Identity:
     issuer: str
     subject: str
     email: str = ""
+    session: str = ""
+    """The provider's name of this login there, if it gives one: it may end it later."""
+    proved_at: int | None = None
+    """When they last showed the provider who they are, in seconds, if it says."""
 
     @property
     def shown(self) -> str:
@@ -69,19 +73,15 @@ def check_token(token: str, keys: Sequence[Any], asked: Asked, at: int) -> Json:
         KeyUnknown: none of `keys` has the name that it gives.
         Refused: it was not signed by the provider, or not for us, for this login, or not now.
     """
-    from joserfc import jws, jwt
     from joserfc.errors import JoseError
 
-    if len(token) > TOKEN_MOST:
-        raise refused("the identity token is too long")
     options: Any = {
         "iss": {"essential": True, "value": asked.issuer},
         "aud": {"essential": True, "value": asked.client_id},
     }
     params = {"nonce": asked.nonce, "client_id": asked.client_id, "access_token": asked.access_token}
+    read = signed(token, keys)
     try:
-        header = jws.extract_compact(token.encode()).headers()
-        read = jwt.decode(token, _key_for(keys, header), algorithms=list(ALGORITHMS))
         claims: Any = authlib("oidc.core.claims").CodeIDToken(read.claims, read.header, options, params)
         claims.validate(at, LEEWAY_SECONDS)
     except JoseError as error:
@@ -94,18 +94,53 @@ def check_token(token: str, keys: Sequence[Any], asked: Asked, at: int) -> Json:
     return found
 
 
+def signed(token: str, keys: Sequence[Any]) -> Any:
+    """A token that the provider signed, read; what it says is not looked at.
+
+    Raises:
+        KeyUnknown: none of `keys` has the name that it gives.
+        Refused: the provider did not sign it.
+    """
+    from joserfc import jws, jwt
+    from joserfc.errors import JoseError
+
+    if len(token) > TOKEN_MOST:
+        raise refused("the identity token is too long")
+    try:
+        header = jws.extract_compact(token.encode()).headers()
+        return jwt.decode(token, _key_for(keys, header), algorithms=list(ALGORITHMS))
+    except JoseError as error:
+        raise refused(_why(error)) from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise refused("the identity token cannot be read") from error
+
+
 def identity_of(claims: Json, more: Json | None = None) -> Identity:
     """Whom `claims` name; `more` is what the provider tells besides, which must be about the same person.
 
     Raises:
         Refused: there is no usable name, or the two are of different people.
     """
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_MOST or not subject.isprintable():
+    subject = named(claims, "sub")
+    if subject is None:
         raise refused("the identity token names nobody")
     if more is not None and more.get("sub") != subject:
         raise refused("the provider's answers are about two different people")
-    return Identity(str(claims["iss"]), subject, _email(claims) or _email(more or {}))
+    proved_at = claims.get("auth_time")
+    return Identity(
+        str(claims["iss"]),
+        subject,
+        _email(claims) or _email(more or {}),
+        named(claims, "sid") or "",
+        proved_at if type(proved_at) is int else None,
+    )
+
+
+def named(claims: Json, claim: str) -> str | None:
+    """A name that a token gives, if it is one."""
+    value = claims.get(claim)
+    usable = isinstance(value, str) and 1 <= len(value) <= SUBJECT_MOST and value.isprintable()
+    return value if usable else None
 
 
 def is_allowed(identity: Identity, allow: Sequence[str]) -> bool:

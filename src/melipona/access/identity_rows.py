@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from melipona.access import people
+from melipona.access import store as rows
 from melipona.access.identity import Identity, is_allowed, is_entry
 from melipona.clock import rfc3339
 from melipona.errors import Conflict, Invalid, NotFound, Refused
@@ -38,21 +39,27 @@ def link(c: Connection, name: str, issuer: str, *, subject: str | None, email: s
     account = _account(subject, email)
     which = [identities.c[key] == value for key, value in account.items()]
     if c.execute(select(identities.c.id).where(identities.c.issuer == issuer, *which)).first() is not None:
-        raise Conflict("this account is linked already", remedy="`mel people list` shows to whom", code="exists")
+        raise Conflict(
+            "this account is linked already",
+            remedy="`mel people identity list NAME` shows whose",
+            code="exists",
+        )
     return _add(c, person.id, name, issuer, account)
 
 
 def unlink(c: Connection, name: str, identifier: str) -> None:
-    """Take an account from a person: it logs them in no more. Sessions that go on are ended by `mel login --revoke`.
+    """Take an account from a person: it logs them in no more, and the sessions that it opened end.
 
     Raises:
         NotFound: the person has no such account.
     """
     person = people.named(c, name)
     which = identities.c.id == identifier, identities.c.person_id == person.id
-    if c.execute(delete(identities).where(*which)).rowcount != 1:
-        raise NotFound(f"{name} has no such account", remedy="`mel people list` shows all")
+    gone = c.execute(delete(identities).where(*which).returning(identities.c.subject)).first()
+    if gone is None:
+        raise NotFound(f"{name} has no such account", remedy=f"`mel people identity list {name}` shows all")
     events.record(c, "identity.unlinked", subject=name, by=OPERATOR, data={"id": identifier})
+    rows.end_of_account(c, gone.subject, None)
 
 
 def listed(c: Connection, name: str) -> list[Json]:
@@ -64,6 +71,18 @@ def listed(c: Connection, name: str) -> list[Json]:
     person = people.named(c, name)
     query = select(identities).where(identities.c.person_id == person.id).order_by(identities.c.created_at)
     return [_view(row) for row in c.execute(query)]
+
+
+def has_account(c: Connection, person_id: str, issuer: str) -> bool:
+    """Whether somebody has an account at the provider by which they came before."""
+    which = identities.c.person_id == person_id, identities.c.issuer == issuer, identities.c.subject.is_not(None)
+    return c.execute(select(identities.c.id).where(*which)).first() is not None
+
+
+def is_of(c: Connection, who: Identity, person_id: str) -> bool:
+    """Whether it is an account of that person."""
+    which = identities.c.issuer == who.issuer, identities.c.subject == who.subject
+    return c.execute(select(identities.c.person_id).where(*which)).scalar_one_or_none() == person_id
 
 
 def person_of(c: Connection, who: Identity, allow: Sequence[str], newcomers: Role | None) -> str:

@@ -13,6 +13,7 @@ from melipona.access.oidc_client import ProviderClient
 from melipona.access.oidc_service import OidcLogin, Rules
 from melipona.access.passkey_service import Passkeys
 from melipona.access.place import Places
+from melipona.access.provider_step_up import ProviderStepUp
 from melipona.access.service import Access
 from melipona.access.step_up import StepUp
 from melipona.clock import Clock
@@ -33,13 +34,16 @@ class Logins:
     passkeys: Passkeys
     step_up: StepUp
     oidc: OidcLogin
+    again: ProviderStepUp
 
     @classmethod
     def of(cls, access: Access, url: str, port: int, provider: ProviderClient | None, settings: OidcSettings) -> Logins:
         """For a hive at `url` (empty: none). `provider` is what `provider_of` made of the settings."""
         places = Places(url, port)
         rules = None if provider is None else _rules(settings)
-        return cls(access, places, Passkeys(access, places), StepUp(access, places), OidcLogin(access, provider, rules))
+        button = None if provider is None else (settings.label, provider.issuer)
+        oidc, step_up = OidcLogin(access, provider, rules), StepUp(access, places, button)
+        return cls(access, places, Passkeys(access, places), step_up, oidc, ProviderStepUp(access, places, oidc))
 
 
 def provider_of(settings: OidcSettings, environ: MutableMapping[str, str], clock: Clock) -> ProviderClient | None:

@@ -75,8 +75,8 @@ class Provider:
         )
 
 
-def authorization_address(provider: Provider, client_id: str, redirect: str, flow: Flow) -> str:
-    """Where the browser is sent to."""
+def authorization_address(provider: Provider, client_id: str, redirect: str, flow: Flow, *, again: bool) -> str:
+    """Where the browser is sent to. `again`: its person must show who they are, also when they are logged in there."""
     challenge = authlib("oauth2.rfc7636").create_s256_code_challenge(flow.verifier)
     address: str = authlib("oauth2.rfc6749.parameters").prepare_grant_uri(
         provider.authorization,
@@ -88,6 +88,7 @@ def authorization_address(provider: Provider, client_id: str, redirect: str, flo
         nonce=flow.nonce,
         code_challenge=challenge,
         code_challenge_method="S256",
+        **({"prompt": "login", "max_age": "0"} if again else {}),
     )
     return address
 

@@ -4,13 +4,14 @@ no redirect; what comes back is JSON or an error in plain words (T14, T24)."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
 from melipona import __version__
 from melipona.access.identity import Asked, Identity, KeyUnknown, check_token, identity_of, read_keys
+from melipona.access.logout_token import LoggedOut, check_logout
 from melipona.access.oidc import Flow, Provider, authlib, authorization_address, check_sender, refused
 from melipona.errors import UpstreamError
 from melipona.faults import fault
@@ -28,6 +29,7 @@ KEYS_AGAIN_SECONDS = 60.0
 """How soon an unknown key's name makes us ask for the keys again."""
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 class ProviderClient:
@@ -43,14 +45,14 @@ class ProviderClient:
     def __repr__(self) -> str:
         return f"ProviderClient({self.issuer!r}, {self.client_id!r})"
 
-    async def begin(self, redirect: str, flow: Flow) -> str:
-        """Where the browser goes to log in.
+    async def begin(self, redirect: str, flow: Flow, *, again: bool = False) -> str:
+        """Where the browser goes to log in; `again`: whoever is logged in there must show who they are once more.
 
         Raises:
             UpstreamError: the provider does not answer, or nonsense.
         """
         provider = await self._described()
-        return authorization_address(provider, self.client_id, redirect, flow)
+        return authorization_address(provider, self.client_id, redirect, flow, again=again)
 
     async def finish(self, code: str, sender: str | None, redirect: str, flow: Flow, at: int) -> Identity:
         """Who came back with `code` at the time `at` (seconds).
@@ -66,11 +68,23 @@ class ProviderClient:
         if not isinstance(token, str) or not isinstance(access, str):
             raise refused("the provider gave no identity token")
         asked = Asked(provider.issuer, self.client_id, flow.nonce, access)
-        claims = await self._checked(provider, token, asked, at)
+        claims = await self._checked(provider, lambda keys: check_token(token, keys, asked, at))
         more = None
         if "email" not in claims and provider.userinfo:
             more = await self._ask("GET", provider.userinfo, {"authorization": f"Bearer {access}"})
         return identity_of(claims, more)
+
+    async def logged_out(self, token: str, at: int) -> LoggedOut:
+        """Who has logged out at the provider, as its logout token says at the time `at` (seconds).
+
+        Raises:
+            Refused: something about the token is not right.
+            UpstreamError: the provider does not answer, or nonsense.
+        """
+        provider = await self._described()
+        return await self._checked(
+            provider, lambda keys: check_logout(token, keys, provider.issuer, self.client_id, at)
+        )
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -85,18 +99,18 @@ class ProviderClient:
             self._provider = self._monotonic(), provider
         return self._provider[1]
 
-    async def _checked(self, provider: Provider, token: str, asked: Asked, at: int) -> Json:
-        """The token's claims; a key that is not known yet may be a new one, so the keys are asked for once more."""
+    async def _checked(self, provider: Provider, check: Callable[[Sequence[Any]], T]) -> T:
+        """What `check` finds in a token; a key that is not known yet may be new: the keys are asked for once more."""
         if self._keys is None or self._is_old(self._keys[0], DESCRIBED_SECONDS):
             await self._read_keys(provider)
         assert self._keys is not None
         try:
-            return check_token(token, self._keys[1], asked, at)
+            return check(self._keys[1])
         except KeyUnknown:
             if not self._is_old(self._keys[0], KEYS_AGAIN_SECONDS):
                 raise
             await self._read_keys(provider)
-        return check_token(token, self._keys[1], asked, at)
+        return check(self._keys[1])
 
     async def _read_keys(self, provider: Provider) -> None:
         self._keys = self._monotonic(), read_keys(await self._ask("GET", provider.keys))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from pydantic import Field
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from melipona.access import identity_rows, passkey_rows, ways
-from melipona.access.cookies import before_of, visitor_of
+from melipona.access.cookies import before_of, give_session, visitor_of
 from melipona.access.logins import Logins
+from melipona.access.oidc import refused
 from melipona.access.oidc_service import Answer
 from melipona.access.passkey_routes import Given, Next, PlaceView, StepUpHeader, landed, visitor_in
 from melipona.access.step_up import Decision
@@ -28,6 +30,22 @@ class OidcLoginBody(Given):
     iss: str | None = Field(default=None, max_length=2000)
     error: str = Field(default="", max_length=200)
     next: str = Next
+
+
+class AgainStart(Given):
+    """The challenge that is confirmed at the provider."""
+
+    id: str = Field(max_length=100)
+
+
+class AgainBody(Given):
+    """The challenge, and what the provider sent the browser back with."""
+
+    id: str = Field(max_length=100)
+    state: str = Field(max_length=200)
+    code: str = Field(default="", max_length=4000)
+    iss: str | None = Field(default=None, max_length=2000)
+    error: str = Field(default="", max_length=200)
 
 
 class NewIdentity(Given):
@@ -102,6 +120,26 @@ def oidc_routes(logins: Logins) -> APIRouter:
         secret = await oidc.finish(answer, before_of(request), visitor_of(request))
         return landed(request, secret, given.next)
 
+    @router.post("/login/oidc/logout", status_code=200, response_model=dict[str, str])
+    async def logged_out(request: Request) -> Response:
+        """The provider's own: a logout token says who has logged out there, and their sessions here end."""
+        await oidc.logged_out(logout_token(await request.body()), visitor_of(request))
+        return JSONResponse({}, headers={"cache-control": "no-store"})
+
+    @router.post("/step-up/provider/start", response_model=Address)
+    async def again(request: Request, given: AgainStart, by: Asker) -> Any:
+        """Where the browser goes to confirm a decision at the provider."""
+        return {"url": await logins.again.begin(by, given.id, visitor_of(request))}
+
+    @router.post("/step-up/provider", status_code=204)
+    async def confirm(request: Request, given: AgainBody, by: Asker) -> Response:
+        """Confirm a decision by what the provider sent the browser back with. The session gets a new id."""
+        answer = Answer(given.state, given.code, given.iss, given.error)
+        secret = await logins.again.finish(by, given.id, answer, visitor_of(request))
+        response = Response(status_code=204)
+        give_session(request, response, secret)
+        return response
+
     @router.get("/people/{name}/identities", response_model=Identities)
     async def accounts(name: str) -> Any:
         """A person's accounts at the provider."""
@@ -125,5 +163,21 @@ def oidc_routes(logins: Logins) -> APIRouter:
         await store.reserved.write(identity_rows.unlink, name, identity)
         return Response(status_code=204)
 
-    del ways_in, start, finish, accounts, link, unlink
+    del ways_in, start, finish, logged_out, again, confirm, accounts, link, unlink
     return router
+
+
+def logout_token(body: bytes) -> str:
+    """The token in the form that a provider posts.
+
+    Raises:
+        Refused: there is none.
+    """
+    try:
+        form = parse_qs(body.decode("ascii"), strict_parsing=True, max_num_fields=8)
+    except ValueError:
+        form = {}
+    given = form.get("logout_token", [])
+    if len(given) != 1:
+        raise refused("there is no logout token in this")
+    return given[0]

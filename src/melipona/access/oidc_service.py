@@ -12,14 +12,17 @@ from sqlalchemy import Connection
 from melipona.access import challenges, identity_rows
 from melipona.access import store as rows
 from melipona.access.identity import Identity
+from melipona.access.logout_token import LoggedOut
 from melipona.access.model import Visitor, hashed, new_secret
 from melipona.access.oidc import Flow, refused
 from melipona.access.oidc_client import ProviderClient
 from melipona.access.service import Access
 from melipona.errors import Conflict, Refused
 from melipona.principals import Role
+from melipona.store.engine import Actor
 
 KIND = "oidc:login"
+LOGOUT = "oidc:logout"
 CALLBACK = "/login/oidc"
 """Where the provider sends the browser back: an address of the page, which posts what it was given. So the cookies,
 which no other site sends, are there, and a GET changes nothing."""
@@ -65,7 +68,7 @@ class OidcLogin:
         Raises:
             Conflict: there is no provider.
         """
-        return self._configured()[0].issuer
+        return self.configured()[0].issuer
 
     async def begin(self, before: str | None, visitor: Visitor) -> str:
         """Where the browser goes.
@@ -75,7 +78,7 @@ class OidcLogin:
             Conflict: there is no provider.
             UpstreamError: it cannot be used now.
         """
-        client, _ = self._configured()
+        client, _ = self.configured()
         self._access.throttle.check(visitor.address)
         flow = Flow.of(self._access.check_before(before))
         return await client.begin(visitor.origin + CALLBACK, flow)
@@ -88,15 +91,32 @@ class OidcLogin:
             LimitReached: too many wrong ones in the last minute.
             UpstreamError: the provider cannot be used now.
         """
-        client, rules = self._configured()
+        client, rules = self.configured()
         self._access.throttle.check(visitor.address)
         flow = Flow.of(self._access.check_before(before))
         try:
-            self._check(answer, flow)
+            check_answer(answer, flow)
             at = self._access.clock.now() // 1_000_000
             redirect = visitor.origin + CALLBACK
             who = await client.finish(answer.code, answer.issuer, redirect, flow, at)
             return await self._let_in(who, flow.state, rules, visitor)
+        except Refused:
+            self._access.throttle.failed(visitor.address)
+            raise
+
+    async def logged_out(self, token: str, visitor: Visitor) -> None:
+        """The provider says that somebody has logged out there: the sessions which that login opened end.
+
+        Raises:
+            Refused: the logout token is wrong, or was shown before.
+            LimitReached: too many wrong ones in the last minute.
+            UpstreamError: the provider cannot be used now.
+        """
+        client, _ = self.configured()
+        self._access.throttle.check(visitor.address)
+        try:
+            who = await client.logged_out(token, self._access.clock.now() // 1_000_000)
+            await self._store.reserved.write(_log_out, client.issuer, who)
         except Refused:
             self._access.throttle.failed(visitor.address)
             raise
@@ -116,21 +136,32 @@ class OidcLogin:
             raise
         return secret
 
-    def _check(self, answer: Answer, flow: Flow) -> None:
-        if not hmac.compare_digest(answer.state.encode(), flow.state.encode()):
-            raise refused("this login was not begun in this browser, or too long ago", "log in again from here")
-        if answer.error == "access_denied":
-            raise refused("the login was ended at the provider", "log in again, or in another way")
-        if answer.error or not answer.code:
-            known = answer.error if answer.error.replace("_", "").isalnum() and len(answer.error) <= 40 else "no reason"
-            raise refused(f"the provider did not log you in ({known})")
+    def configured(self) -> tuple[ProviderClient, Rules]:
+        """The provider and its rules.
 
-    def _configured(self) -> tuple[ProviderClient, Rules]:
+        Raises:
+            Conflict: there is none.
+        """
         if self._client is None or self._rules is None:
             raise Conflict(
                 "this hive has no login provider", remedy="set [access.oidc] in mel.toml", code="no_provider"
             )
         return self._client, self._rules
+
+
+def check_answer(answer: Answer, flow: Flow) -> None:
+    """That the provider let somebody in, and that they come back from where `flow` sent them.
+
+    Raises:
+        Refused: it did not, or they do not.
+    """
+    if not hmac.compare_digest(answer.state.encode(), flow.state.encode()):
+        raise refused("this login was not begun in this browser, or too long ago", "log in again from here")
+    if answer.error == "access_denied":
+        raise refused("the login was ended at the provider", "log in again, or in another way")
+    if answer.error or not answer.code:
+        known = answer.error if answer.error.replace("_", "").isalnum() and len(answer.error) <= 40 else "no reason"
+        raise refused(f"the provider did not log you in ({known})")
 
 
 def _log_in(
@@ -143,4 +174,10 @@ def _log_in(
     visitor: Visitor,
 ) -> None:
     challenges.spend(c, state, KIND)
-    rows.add_session(c, session, identity_rows.person_of(c, who, allow, newcomers), "oidc", visitor)
+    person_id = identity_rows.person_of(c, who, allow, newcomers)
+    rows.add_session(c, session, person_id, "oidc", visitor, account=(who.subject, who.session))
+
+
+def _log_out(c: Connection, issuer: str, who: LoggedOut) -> int:
+    challenges.spend(c, f"{issuer} {who.jti}", LOGOUT)
+    return rows.end_of_account(c, who.subject, who.session, Actor(None, "provider"))

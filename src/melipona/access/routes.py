@@ -58,7 +58,7 @@ class Me(TypedDict):
     """Of `read`, `own`, `act`, `approve`, `admin`: what each route needs stands in docs/reference/api.md."""
     outside: bool
     verified_at: str | None
-    """When they last proved themselves by a passkey."""
+    """When they last proved themselves by a passkey, or once more at the provider."""
 
 
 class SessionView(TypedDict):

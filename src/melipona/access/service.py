@@ -166,6 +166,10 @@ class Access:
             )
         return cookie
 
+    def secret_of(self, use: str) -> str:
+        """A secret that follows from `use` while this process lives, and that nobody else can make."""
+        return self._sign(f"secret of {use}")
+
     # ---- tokens ---------------------------------------------------------------------------------------------------
 
     async def make_token(

@@ -6,6 +6,7 @@ database finds hashes only.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -28,8 +29,8 @@ from melipona.store import events
 from melipona.store.engine import Actor, now
 from melipona.store.schema import login_links, people, sessions
 
-RECOVERED = timedelta(minutes=5)
-"""How long a recovery code stands for a passkey after it was used."""
+LATELY = timedelta(minutes=5)
+"""How long a recovery code stands for a passkey after it was used, and a link for somebody who has none."""
 LINKS_ARE_OFF = "log in with a passkey, or run `mel login --links on` on the hive's machine"
 OLD_LINK = "run `mel login` for a new one"
 
@@ -80,9 +81,17 @@ def use_link(c: Connection, link: str, session: str, visitor: Visitor) -> None:
 
 
 def add_session(
-    c: Connection, session: str, person_id: str, method: str, visitor: Visitor, *, verified_at: int | None = None
+    c: Connection,
+    session: str,
+    person_id: str,
+    method: str,
+    visitor: Visitor,
+    *,
+    verified_at: int | None = None,
+    account: tuple[str, str] | None = None,
 ) -> str:
     """Begin a session with the hash `session`; its public id. `verified_at`: of an assertion with user verification.
+    `account`: the provider's names of who logged in there, and of their login there (empty: it has none).
 
     Raises:
         Refused: the person may not come in.
@@ -107,6 +116,8 @@ def add_session(
             ends_at=later(at, SESSION_LIFE),
             idle_ends_at=idle,
             verified_at=verified_at,
+            provider_subject=None if account is None else account[0],
+            provider_session=None if account is None else account[1] or None,
         )
     )
     identifier = public_id(session)
@@ -144,10 +155,10 @@ def renew(c: Connection, session: str, new: str) -> str:
     return identifier
 
 
-def has_just_recovered(c: Connection, session: str) -> bool:
-    """Whether the session with that public id was opened by a recovery code a short while ago."""
-    since = later(now(c), -RECOVERED)
-    query = select(sessions.c.id_hash).where(_is_public(session), sessions.c.method == "recovery")
+def opened_lately(c: Connection, session: str, methods: Collection[str]) -> bool:
+    """Whether the session with that public id was opened a short while ago, in one of these ways."""
+    since = later(now(c), -LATELY)
+    query = select(sessions.c.id_hash).where(_is_public(session), sessions.c.method.in_(methods))
     return c.execute(query.where(sessions.c.created_at > since)).first() is not None
 
 
@@ -198,10 +209,23 @@ def end_all(c: Connection, person_id: str) -> None:
     c.execute(update(login_links).where(*unused).values(used_at=now(c)))
 
 
-def _end(c: Connection, session: str) -> None:
+def end_of_account(c: Connection, subject: str | None, login: str | None, actor: Actor | None = None) -> int:
+    """End the sessions that an account at the provider opened, or one login of it there; how many went on."""
+    which = [sessions.c.provider_subject == subject] if subject is not None else []
+    which += [sessions.c.provider_session == login] if login is not None else []
+    if not which:
+        return 0
+    query = select(sessions.c.id_hash).where(*which, sessions.c.method == "oidc", sessions.c.revoked_at.is_(None))
+    found = c.execute(query).scalars().all()
+    for session in found:
+        _end(c, session, actor)
+    return len(found)
+
+
+def _end(c: Connection, session: str, actor: Actor | None = None) -> None:
     c.execute(update(sessions).where(sessions.c.id_hash == session).values(revoked_at=now(c)))
     identifier = public_id(session)
-    events.record(c, "session.revoked", subject=identifier, by=OPERATOR, data={"id": identifier})
+    events.record(c, "session.revoked", subject=identifier, by=OPERATOR, data={"id": identifier}, actor=actor)
 
 
 def _goes_on(c: Connection) -> tuple[Any, ...]:

@@ -13,6 +13,9 @@ PAGES = frozenset({"/", "/login", "/login/oidc", "/messages", "/costs", "/audit"
 """Addresses of the page, which holds no data; `AGENT_PAGE` is the other one."""
 AGENT_PAGE = re.compile(r"/agents/[a-z0-9-]{1,32}")
 
+OF_SERVERS = frozenset({f"{PREFIX}/login/oidc/logout"})
+"""What another server posts, as a form and without a login: it proves itself by what it signs. A browser never may."""
+
 Route = tuple[str, str]
 """Method and path; a part of the path in braces stands for any text without a slash."""
 
@@ -30,6 +33,7 @@ _LOGIN = (
     "GET /login/ways",
     "POST /login",
     "POST /login/oidc",
+    "POST /login/oidc/logout",
     "POST /login/oidc/start",
     "POST /login/passkey",
     "POST /login/passkey/options",
@@ -73,6 +77,8 @@ _OWN = (
     "POST /passkeys/options",
     "POST /recovery-codes",
     "POST /step-up",
+    "POST /step-up/provider",
+    "POST /step-up/provider/start",
     "POST /tokens",
 )
 _ACT = (

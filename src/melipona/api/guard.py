@@ -16,7 +16,7 @@ import anyio
 
 from melipona.access.model import Visitor
 from melipona.access.service import Access
-from melipona.api.authority import Authorities, is_page, refusal
+from melipona.api.authority import OF_SERVERS, Authorities, is_page, refusal
 from melipona.api.problems import problem_response
 from melipona.api.sites import Sites
 from melipona.errors import LimitReached
@@ -34,6 +34,7 @@ Transport = Literal["socket", "tcp"]
 
 BODY_LIMIT = 1 << 20
 BODY_SECONDS = 30
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 SAFE = frozenset({"GET", "HEAD"})
 OPEN_PREFIX = "/assets/"
 
@@ -104,7 +105,9 @@ class Guard:
                 raise _No(403, "browser_on_socket", "the unix socket is not for browsers", "open the address instead")
             return
         acts = scope["method"] not in SAFE or _streams(scope["path"])
-        if origin is not None:
+        if scope["path"] in OF_SERVERS:
+            right = origin is None and site is None
+        elif origin is not None:
             right = origin == visitor.origin
         elif site is not None:
             right = site == "same-origin" or (not acts and (site == "none" or _opens_page(scope, headers)))
@@ -179,12 +182,13 @@ def _opens_page(scope: Scope, headers: _Headers) -> bool:
 
 
 async def _body(scope: Scope, headers: _Headers, receive: Receive) -> Receive:
-    """Read the whole body, at most `BODY_LIMIT`, checked to be JSON; safe methods have none."""
+    """Read the whole body, at most `BODY_LIMIT`, checked to be JSON, or a form from servers; safe methods have none."""
     length = headers.one("content-length")
     if length is not None and (not length.isdigit() or int(length) > BODY_LIMIT):
         raise _too_large()
     kind = (headers.one("content-type") or "").partition(";")[0].strip().lower()
-    if scope["method"] not in SAFE and kind not in ("", "application/json"):
+    wanted = FORM if scope["path"] in OF_SERVERS else JSON
+    if scope["method"] not in SAFE and kind not in ("", wanted):
         raise _not_json()
     if scope["method"] in SAFE:
         if length not in (None, "0") or headers.one("transfer-encoding") is not None:
@@ -195,7 +199,7 @@ async def _body(scope: Scope, headers: _Headers, receive: Receive) -> Receive:
             data = await _read(receive)
     except TimeoutError:
         raise _No(408, "too_slow", f"the body did not arrive within {BODY_SECONDS} s") from None
-    if data and kind != "application/json":
+    if data and kind != wanted:
         raise _not_json()
     return _replayed(data, receive)
 

@@ -22,10 +22,10 @@ from melipona.faults import fault_here
 from melipona.ids import new_id
 from melipona.store.sqlite import connect, translated
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision under `migrations/versions`; a test compares."""
 
-KNOWN = ("0001", "0002", "0003")
+KNOWN = ("0001", "0002", "0003", "0004")
 COPIES = 2
 """Copies from before migrations that are kept, the newest."""
 

@@ -407,7 +407,10 @@ sessions = _table(
     _int("idle_ends_at"),
     _int("verified_at", null=True),  # the last assertion with user verification (step-up)
     _int("revoked_at", null=True),
+    _text("provider_subject", null=True),  # the account that opened it; it is ended when the provider says so
+    _text("provider_session", null=True),  # the provider's name of that login, if it has one
     Index("ix_sessions_person_id", "person_id"),
+    Index("ix_sessions_provider_subject", "provider_subject"),
 )
 
 login_links = _table(

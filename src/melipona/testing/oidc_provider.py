@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from melipona.access.logout_token import EVENT
 from melipona.access.oidc import authlib
 
 Json = dict[str, Any]
@@ -30,7 +31,7 @@ FAULTS = frozenset(
         "wrong issuer", "wrong audience", "more audiences", "expired", "from the future", "other nonce", "no nonce",
         "alg none", "shared secret", "swapped key", "unknown key", "unverified email", "email verified as text",
         "no email", "no token", "other access token", "long answer", "redirects", "packed", "no json", "names another",
-        "other userinfo", "unsafe endpoint",
+        "other userinfo", "unsafe endpoint", "no second login",
     }
 )  # fmt: skip
 
@@ -43,6 +44,8 @@ class Person:
     email: str = "ana@example.org"
     refuses: bool = False
     """Whether they say no."""
+    login: str = ""
+    """What the provider calls this login of theirs; empty: nothing."""
 
 
 @dataclass
@@ -161,11 +164,23 @@ class OidcProvider:
             "other nonce": {"nonce": "of-another-login"},
             "other access token": {"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"},
         }
+        if asked.get("prompt") == "login" and "no second login" not in self.faults:
+            said |= {"auth_time": at}
+        elif "no second login" in self.faults:
+            said |= {"auth_time": at - 3600}
+        if self.person.login:
+            said |= {"sid": self.person.login}
         for name in self.faults & set(wrong):
             said |= wrong[name]
         if "no nonce" in self.faults:
             del said["nonce"]
         return said
+
+    def logout_token(self, **said: Any) -> str:
+        """What it posts when somebody has logged out there; None leaves a claim out."""
+        claims: Json = {"iss": self.issuer, "aud": CLIENT, "iat": int(time.time()), "jti": secrets.token_hex(8)}
+        claims |= {"sub": self.person.subject, "sid": self.person.login or None, "events": {EVENT: {}}, **said}
+        return self.sign({name: value for name, value in claims.items() if value is not None})
 
     def email(self) -> Json:
         """The claims about their address."""

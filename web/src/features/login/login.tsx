@@ -1,5 +1,6 @@
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
 import { Problem } from "~/api/client";
+import { confirmFromProvider, decisionOf } from "~/features/access/again";
 import { canOfferQuietly, canUsePasskeys } from "~/features/access/webauthn";
 import { Button, buttonClass } from "~/ui/button";
 import { Field, Input } from "~/ui/field";
@@ -29,11 +30,16 @@ export function Login(): ReactNode {
 /** Where a provider sends the browser back to. */
 export function ComeBack(): ReactNode {
   const [error, setError] = useState<unknown>(null);
+  const [confirmed, setConfirmed] = useState(false);
   const [given] = useState(() => new URLSearchParams(location.search));
+  const decision = decisionOf(given);
   useEffect(() => {
     history.replaceState(null, "", "/login/oidc");
-    once(given.get("state") ?? "", () => fromProvider(given)).catch(setError);
-  }, [given]);
+    const state = given.get("state") ?? "";
+    if (decision === null) once(state, () => fromProvider(given)).catch(setError);
+    else once(state, () => confirmFromProvider(decision, given)).then(() => setConfirmed(true), setError);
+  }, [given, decision]);
+  if (confirmed) return <Confirmed />;
   if (error === null) return <Busy />;
   return (
     <Sheet>
@@ -41,6 +47,16 @@ export function ComeBack(): ReactNode {
       <a href="/login" className={buttonClass("plain")}>
         Back to the login page
       </a>
+    </Sheet>
+  );
+}
+
+/** This tab was opened for one decision alone. */
+function Confirmed(): ReactNode {
+  useEffect(() => window.close(), []);
+  return (
+    <Sheet>
+      <p>Confirmed. You can close this tab.</p>
     </Sheet>
   );
 }
