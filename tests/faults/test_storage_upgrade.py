@@ -1,4 +1,4 @@
-"""A daemon of the previous schema is replaced while its boxes live and a turn goes on (campaign I, I-12, D-14)."""
+"""A daemon of an older schema is replaced while its boxes live and a turn goes on (campaign I, I-12, D-14)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from melipona.store.migrate import HEAD, KNOWN
+from melipona.store.migrate import HEAD
 from melipona.testing import invariants
 from melipona.testing.hive import HiveProcess
 from melipona.testing.invariants import Expect, Promise
+from melipona.testing.older_daemon import REVISION
 
 pytestmark = pytest.mark.boxes
 
@@ -88,7 +89,7 @@ def test_turns_go_on_over_an_upgrade_of_the_schema(older: HiveProcess) -> None:
     for _name, _id, data in hive.client.stream(f"/turns/{turn}/stream"):
         if data.get("event", {}).get("type") == "tool_call":
             break
-    assert revision(hive.data / "mel.db") == KNOWN[-2]
+    assert revision(hive.data / "mel.db") == REVISION
     boxes = hive.boxes()
     assert hive.stop() == 0, hive.log
     assert hive.boxes() == boxes, "SIGTERM leaves boxes running"
@@ -105,8 +106,8 @@ def test_turns_go_on_over_an_upgrade_of_the_schema(older: HiveProcess) -> None:
     after = hive.send("ben", "after")
     hive.wait_for("message.handled", lambda e: e["subject"] == f"m{after}")
 
-    (copy,) = hive.data.glob(f"mel.before-{HEAD}-from-{KNOWN[-2]}.db")
-    assert revision(copy) == KNOWN[-2]
+    (copy,) = hive.data.glob(f"mel.before-{HEAD}-from-{REVISION}.db")
+    assert revision(copy) == REVISION
     with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as c:
         assert c.execute("SELECT count(*) FROM messages WHERE id = ?", (message,)).fetchone() == (1,)
     promises = [

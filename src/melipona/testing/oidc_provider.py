@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -264,3 +265,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _encoded(data: Json) -> str:
     return base64.urlsafe_b64encode(json.dumps(data).encode()).rstrip(b"=").decode()
+
+
+def main() -> None:
+    """Serve one: its issuer on stdout, then an answer to each line of stdin: `subject` sets who logs in, `logout` asks
+    for a logout token."""
+    with OidcProvider(secret="") as provider:
+        print(provider.issuer, flush=True)
+        for line in sys.stdin:
+            wanted: Json = json.loads(line)
+            provider.person.subject = wanted.get("subject", provider.person.subject)
+            print(json.dumps({"token": provider.logout_token()} if wanted.get("logout") else {}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
