@@ -67,6 +67,35 @@ def test_a_turn_streams_and_an_interrupt_ends_it(sit: Sit, hive: HiveProcess) ->
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
 
 
+COLOURS = r"""
+[[rule]]
+steps = [
+  { shell = "printf '\\033[31mred\\033[0m \\033[42;30mon green\\033[0m \\033]0;owned\\007\\n1 %%\\r2 %%\\n'" },
+  { send = "painted" },
+]
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_a_program_prints_has_its_colours_and_moves_nothing(sit: Sit, hive: HiveProcess, theme: str) -> None:
+    """Terminal output of a turn: colours as ours, lines written over as a terminal leaves them, a title shown."""
+    if "iris" not in hive.ids:
+        hive.agent("iris", playbook=COLOURS)
+        hive.send("iris", "go")
+        hive.wait_for("turn.ended", lambda event: event["agent"] == "iris")
+    page = sit(theme=theme).go("/agents/iris")
+    page.get_by_role("button", name=re.compile(r"t\d+ .*ok")).click()
+    page.get_by_role("button", name=re.compile("shell printf")).click()
+    output = page.locator("pre")
+    expect(output).to_contain_text("red on green ␛]0;owned␇\n2 %\n")
+    red, green = output.get_by_text("red", exact=True), output.get_by_text("on green", exact=True)
+    around = output.evaluate("it => getComputedStyle(it).color")
+    colour = red.evaluate("it => getComputedStyle(it).color")
+    assert colour != around
+    assert green.evaluate("it => getComputedStyle(it).backgroundColor") not in ("rgba(0, 0, 0, 0)", colour)
+    assert "owned" not in page.title()
+
+
 def test_two_browsers_see_the_same(sit: Sit, hive: HiveProcess) -> None:
     """I-39: what one does the other sees, and so does what the command line does."""
     hive.agent("cleo", playbook=TALKER)

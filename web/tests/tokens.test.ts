@@ -38,7 +38,15 @@ function contrast(a: Rgb, b: Rgb): number {
 
 const GROUNDS = ["ground", "surface", "raised", "sunken", "hover"];
 const WORDS = ["text", "muted", "accent", "live", "warn", "danger"];
+const HUES = ["red", "green", "yellow", "blue", "magenta", "cyan", "grey"];
+/** Output of programs: any ink on any tint, and reversed. A mark of what cannot be seen brings its own ground. */
+const OUTPUT: [string, string][] = HUES.flatMap((ink) => [
+  ...HUES.map((tint): [string, string] => [`ink-${ink}`, `tint-${tint}`]),
+  [`ink-${ink}`, "sunken"],
+  ["text", `tint-${ink}`],
+]);
 const PAIRS: [string, string][] = [
+  ...OUTPUT,
   ...GROUNDS.flatMap((ground) => WORDS.map((word): [string, string] => [word, ground])),
   ["on-accent", "accent"],
   ["on-danger", "danger"],

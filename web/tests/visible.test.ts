@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { asOnTerminal, visible, withoutColours } from "~/text/visible";
+import { visible } from "~/text/visible";
 
 test("what could deceive is shown (T26, section 7 line 22)", () => {
   expect(visible("safe\u202Etxt.exe")).toBe("safe⟦U+202E⟧txt.exe");
@@ -23,18 +23,4 @@ test("no text leaves a character that cannot be seen", () => {
 
 test("plain text stays as it is", () => {
   fc.assert(fc.property(fc.string({ unit: "grapheme-ascii" }), (text) => visible(text) === text));
-});
-
-test("colours of a terminal go, everything else that it would obey is left to be shown", () => {
-  expect(withoutColours("\x1b[31;1mred\x1b[0m")).toBe("red");
-  for (const hostile of ["\x1b]52;c;aGk=\x07", "\x1b]8;;http://evil\x1b\\x", "\x1b[2J", "\x1bc"])
-    expect(visible(withoutColours(hostile))).toContain("␛");
-});
-
-test("what was written over stands as a terminal leaves it, and hides no escape", () => {
-  expect(asOnTerminal("1 %\r50 %\r100 %\ndone\r\n")).toBe("100 %\ndone\n");
-  expect(asOnTerminal("loading\rok")).toBe("okading");
-  expect(asOnTerminal("loading\r\x1b[Kok")).toBe("ok");
-  expect(visible(asOnTerminal("a\r\x1b]52;c;aGk=\x07"))).toContain("␛]52");
-  fc.assert(fc.property(fc.string({ unit: "grapheme" }), (text) => !asOnTerminal(text).includes("\r")));
 });

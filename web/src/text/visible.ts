@@ -25,27 +25,3 @@ function shown(ch: string, lines: boolean): string {
 export function visible(text: string, lines = true): string {
   return text.replace(EVERY_UNSEEN, (ch) => shown(ch, lines));
 }
-
-/** SGR sequences (colours of a terminal) taken out; everything else that a terminal would obey stays, to be shown. */
-export function withoutColours(text: string): string {
-  return text.replace(/\x1b\[[0-9;:]*m/g, "").replace(/\r\n/g, "\n");
-}
-
-/**
- * Output as a terminal would have left it: without colours, and of a line that was written over (`12 %\r13 %`) what
- * stood there last. Everything else that a terminal would obey stays, to be shown.
- */
-export function asOnTerminal(text: string): string {
-  return withoutColours(text).split("\n").map(writtenOver).join("\n");
-}
-
-function writtenOver(line: string): string {
-  if (!line.includes("\r")) return line;
-  let shown: string[] = [];
-  for (const part of line.split("\r")) {
-    const erased = /^\x1b\[[02]?K/.exec(part);
-    const letters = [...(erased ? part.slice(erased[0].length) : part)];
-    shown = erased ? letters : [...letters, ...shown.slice(letters.length)];
-  }
-  return shown.join("");
-}

@@ -1,10 +1,10 @@
 import { lazy, memo, type ReactNode, Suspense } from "react";
 import { took } from "~/text/format";
-import { asOnTerminal } from "~/text/visible";
 import { Fold } from "~/ui/fold";
 import { Icon } from "~/ui/icons";
 import { Markdown } from "~/ui/markdown";
 import { StateShape } from "~/ui/state";
+import { TerminalText } from "~/ui/terminal-text";
 import { Foreign } from "~/ui/text";
 import { type Block, isLong, type ToolBlock } from "./log";
 import { gist, shownAs, toolName } from "./tool";
@@ -151,7 +151,7 @@ function Terminal({ command, output }: { command: string; output: string }): Rea
         <Foreign text={command} lines />
       </span>
       {"\n"}
-      <Foreign text={asOnTerminal(output)} lines />
+      <TerminalText text={output} />
     </pre>
   );
 }
@@ -160,7 +160,7 @@ function Output({ text }: { text: string }): ReactNode {
   if (text === "") return null;
   return (
     <pre className="max-h-96 overflow-auto rounded-md border border-line bg-sunken px-3 py-2 font-mono text-sm whitespace-pre-wrap">
-      <Foreign text={asOnTerminal(text)} lines />
+      <TerminalText text={text} />
     </pre>
   );
 }
