@@ -46,7 +46,8 @@ def test_costs_are_summed_by_day_agent_and_model(hive: ServedHive) -> None:
     assert (opus["input"], opus["output"], opus["cache_read"], opus["cache_creation"]) == (20, 10, 200, 40)
     assert found["usd"] == pytest.approx(1.95)
     assert found["last_hour_usd"] == pytest.approx(0.45)
-    assert found["budget_usd"] == 20.0
+    assert (found["budget_usd"], found["agent_budget_usd"]) == (20.0, None)
+    assert hive.client.get("/state")["spent"]["agent_budget_usd"] is None
     assert (found["day"], found["since"]) == (DAY, "2026-11-15")
 
 

@@ -39,7 +39,7 @@ export class FakeHive {
 
   snapshot(): State {
     const mail = { waiting: 0, leased: 0, parked: 0, unread: this.turns };
-    const spent = { day: "2026-11-21", usd: this.turns, budget_usd: null };
+    const spent = { day: "2026-11-21", usd: this.turns, budget_usd: null, agent_budget_usd: null };
     const { items: agents, next: agents_next } = this.page("");
     return {
       store: this.store,

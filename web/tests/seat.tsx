@@ -137,7 +137,7 @@ export class Answers {
       mail: { waiting: 0, leased: 0, parked: 0, unread: 0 },
       turns: 0,
       operations: [],
-      spent: { day: "2026-11-21", usd: 0, budget_usd: null },
+      spent: { day: "2026-11-21", usd: 0, budget_usd: null, agent_budget_usd: null },
       disk: null,
       checked: null,
     };
@@ -166,6 +166,7 @@ const costs = {
   usd: 0,
   last_hour_usd: 0,
   budget_usd: null,
+  agent_budget_usd: null,
   items: [],
 };
 

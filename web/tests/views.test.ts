@@ -7,7 +7,7 @@ import { outlook } from "~/features/agents/composer";
 import { type Item, timeline } from "~/features/agents/timeline";
 import { filesOf } from "~/features/audit/audit";
 import { asCsv, asJsonLines } from "~/features/audit/export";
-import { byDay, cacheShare, days, forecast, stacked, sums } from "~/features/costs/figures";
+import { agentsToday, byDay, cacheShare, days, forecast, stacked, sums } from "~/features/costs/figures";
 import { apart } from "~/features/health/health";
 import { lanes } from "~/features/messages/sequence";
 import { sections, sentence } from "~/features/swarm/roster";
@@ -375,6 +375,31 @@ test("costs add up, in the table and in the chart", () => {
     day_ends_at: "2026-11-22T00:00:00Z",
   } as Costs;
   expect(forecast(today)).toBe(6);
+});
+
+test("today of each agent stands against its own budget or the usual one, the nearest to its end first", () => {
+  const costs = {
+    day: "2026-11-21",
+    agent_budget_usd: 10,
+    items: [
+      cost("2026-11-20", "ana", "opus", 50),
+      cost("2026-11-21", "ana", "opus", 1),
+      cost("2026-11-21", "ana", "sonnet", 2),
+      cost("2026-11-21", "ben", "opus", 4),
+      cost("2026-11-21", "cleo", "opus", 4),
+    ],
+  } as Costs;
+  const own: Record<string, number> = { ben: 4 };
+  expect(agentsToday(costs, (name) => own[name] ?? null)).toEqual([
+    { name: "ben", usd: 4, budget: 4 },
+    { name: "cleo", usd: 4, budget: 10 },
+    { name: "ana", usd: 3, budget: 10 },
+  ]);
+  expect(agentsToday({ ...costs, agent_budget_usd: null }, (name) => own[name] ?? null)).toEqual([
+    { name: "ben", usd: 4, budget: 4 },
+    { name: "cleo", usd: 4, budget: null },
+    { name: "ana", usd: 3, budget: null },
+  ]);
 });
 
 test("the operator's lane is first, and there is one for everybody that writes most", () => {

@@ -121,6 +121,7 @@ def place_of(services: Services, roster: Roster) -> Place:
         api=services.url,
         day=roster.day,
         hive_budget_usd=services.settings.budgets.hive_usd_per_day,
+        agent_budget_usd=services.settings.budgets.agent_usd_per_day,
         daemon={"pid": services.pid, "version": services.version, "started_at": rfc3339(services.started_at)},
         disk=disk_view(services.store.space),
     )

@@ -130,6 +130,7 @@ class Hive:
             api=None,
             day=day,
             hive_budget_usd=settings.budgets.hive_usd_per_day,
+            agent_budget_usd=settings.budgets.agent_usd_per_day,
             daemon=None,
             disk=disk_view(space),
         )

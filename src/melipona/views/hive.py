@@ -40,11 +40,13 @@ class MailCounts(TypedDict):
 
 
 class Spent(TypedDict):
-    """Money of the operator's day; `budget_usd` is null without a limit."""
+    """Money of the operator's day; `budget_usd` is null without a limit, and so is `agent_budget_usd`, the default of
+    agents without a budget of their own."""
 
     day: str
     usd: float
     budget_usd: float | None
+    agent_budget_usd: float | None
 
 
 class OperationView(TypedDict):
@@ -109,6 +111,7 @@ class Place:
     api: str | None
     day: str
     hive_budget_usd: float
+    agent_budget_usd: float
     daemon: DaemonView | None
     disk: DiskView | None = None
 
@@ -134,6 +137,7 @@ def snapshot(c: Connection, place: Place, statuses: StatusesOf, *, following: st
             "day": place.day,
             "usd": usd(sum(spent_by_agent(c, place.day).values())) or 0.0,
             "budget_usd": place.hive_budget_usd or None,
+            "agent_budget_usd": place.agent_budget_usd or None,
         },
         "disk": place.disk,
         "checked": last_check(c),

@@ -2673,9 +2673,12 @@ export interface components {
         };
         /**
          * Spent
-         * @description Money of the operator's day; `budget_usd` is null without a limit.
+         * @description Money of the operator's day; `budget_usd` is null without a limit, and so is `agent_budget_usd`, the default of
+         *     agents without a budget of their own.
          */
         Spent: {
+            /** Agent Budget Usd */
+            agent_budget_usd: number | null;
             /** Budget Usd */
             budget_usd: number | null;
             /** Day */

@@ -85,6 +85,14 @@ export function useHive(): Hive | null {
   return useSyncExternalStore(connection.subscribe, () => connection.current().hive);
 }
 
+/** What an agent without a budget of its own may spend a day; null: without a limit. */
+export function useAgentBudget(): number | null {
+  return useSyncExternalStore(
+    connection.subscribe,
+    () => connection.current().hive?.spent.agent_budget_usd ?? null,
+  );
+}
+
 export function useLink(): Link {
   return useSyncExternalStore(connection.subscribe, () => connection.current().link);
 }

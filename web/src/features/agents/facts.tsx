@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import type { Agent } from "~/api/client";
 import { contextShare } from "~/features/swarm/roster";
-import { useHive } from "~/live/store";
+import { useAgentBudget } from "~/live/store";
 import { count, limit, money } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Fold } from "~/ui/fold";
@@ -41,10 +41,10 @@ function Because({ agent }: { agent: Agent }): ReactNode {
 }
 
 function Numbers({ agent }: { agent: Agent }): ReactNode {
-  const hive = useHive();
+  const usual = useAgentBudget();
   const share = contextShare(agent);
   const { tokens, window } = agent.context;
-  const budget = agent.budget_usd;
+  const budget = agent.budget_usd ?? usual;
   return (
     <section className="space-y-3">
       <dl className="grid grid-cols-[max-content_1fr] gap-x-4 gap-y-1">
@@ -69,7 +69,7 @@ function Numbers({ agent }: { agent: Agent }): ReactNode {
       {share !== null && tokens !== null && window !== null && (
         <Meter value={tokens} most={window} label={`Context: ${Math.round(share * 100)} % used`} />
       )}
-      {budget !== null && hive !== null && (
+      {budget !== null && (
         <Meter
           value={agent.spent_usd}
           most={budget}

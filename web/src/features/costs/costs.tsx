@@ -7,6 +7,7 @@ import { Select } from "~/ui/field";
 import { Meter } from "~/ui/meter";
 import { Empty, ProblemNotice } from "~/ui/notice";
 import { Foreign } from "~/ui/text";
+import { AgentBudgets } from "./agent-budgets";
 import { byDay, cacheShare, days, forecast, type Sum, stacked, sums } from "./figures";
 
 const Chart = lazy(() => import("./chart").then((it) => ({ default: it.Chart })));
@@ -59,6 +60,7 @@ function Shown({
   return (
     <div className="mx-auto max-w-[1100px] space-y-6 px-4 py-4">
       <Today costs={it} />
+      <AgentBudgets costs={it} />
       <section className="space-y-3">
         <div className="flex flex-wrap items-center gap-2">
           <h2 className="mr-auto font-semibold">The last {back} days</h2>

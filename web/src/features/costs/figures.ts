@@ -36,6 +36,24 @@ export function byDay(rows: readonly Cost[]): Sum[] {
   return sums(rows, (row) => row.day).sort((a, b) => (a.name < b.name ? 1 : -1));
 }
 
+export interface AgentToday {
+  readonly name: string;
+  readonly usd: number;
+  /** Null: no limit but the hive's. */
+  readonly budget: number | null;
+}
+
+/** What each agent spent today against what it may; `own` says its own budget. Who is nearest to the end comes first. */
+export function agentsToday(costs: Costs, own: (name: string) => number | null): AgentToday[] {
+  const share = (each: AgentToday) => (each.budget === null ? -1 : each.usd / each.budget);
+  return sums(
+    costs.items.filter((row) => row.day === costs.day),
+    (row) => row.agent,
+  )
+    .map(({ name, usd }) => ({ name, usd, budget: own(name) ?? costs.agent_budget_usd }))
+    .sort((a, b) => share(b) - share(a) || b.usd - a.usd || (a.name < b.name ? -1 : 1));
+}
+
 /** Of what was read, how much came from the cache; null when nothing was read. */
 export function cacheShare(sum: Pick<Sum, "fresh" | "again">): number | null {
   const all = sum.fresh + sum.again;

@@ -3,6 +3,7 @@ import { memo, type ReactNode, useState } from "react";
 import type { Agent } from "~/api/client";
 import type { Verb } from "~/features/agents/actions";
 import { AgentMenu } from "~/features/agents/controls";
+import { useAgentBudget } from "~/live/store";
 import { limit, model, money } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Icon } from "~/ui/icons";
@@ -222,7 +223,8 @@ export function Context({ agent }: { agent: Agent }): ReactNode {
 }
 
 function Today({ agent }: { agent: Agent }): ReactNode {
-  const budget = agent.budget_usd;
+  const usual = useAgentBudget();
+  const budget = agent.budget_usd ?? usual;
   const tone =
     budget !== null && agent.spent_usd >= budget * 0.8
       ? "text-warn"
