@@ -259,7 +259,7 @@ TERMINAL = (
     "\x1b[?1049h\x1b[?1000h another screen",
     "\x1b[31m<img src=x onerror=owned=alert(1)>\x1b[0m in colour",
     "\x1b[38;2;1;2;3;url(https://evil.example)m no colour",
-    "\x1b[31\"onclick=owned=1 class=\"x\x1b[m half a colour",
+    '\x1b[31"onclick=owned=1 class="x\x1b[m half a colour',
     "\x1b[31;41m\u202ered on red\x1b[0m \x1b[30;40mblack\x1b[0m",
     "\x1b[38;5;99999999999999999999m \x1b[-1m \x1b[__proto__m \x1b[" + "1;" * 400 + "m many",
     "over\r\x1b[Kwritten \x1b[1K \x1b[2K erased",
