@@ -150,6 +150,32 @@ steps = [{ send = "at last" }]
     rig.expect_answers(["at last"], failures=2)
 
 
+def hung_up(rig: Rig) -> None:
+    """A script in a box waits for mail and is killed; what came meanwhile is for the agent's next turn."""
+    rig.begin()
+    rig.create(
+        "ana",
+        playbook="""
+[[rule]]
+body = "wait"
+steps = [
+  { shell = "mel receive --wait_seconds 60 & until [ -e /ws/go ]; do sleep 0.01; done; kill -9 $!; wait", timeout = 9 },
+  { send = "heard {body}" },
+]
+[[rule]]
+steps = [{ send = "heard {body}" }]
+""",
+    )
+    first = rig.send("ana", "wait")
+    rig.until("SELECT 1 FROM turns WHERE state = 'waiting'")
+    (rig.work("ana") / "go").touch()
+    rig.until("SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM turns WHERE state = 'waiting')")
+    rig.handled(first)
+    rig.handled(rig.send("ana", "more"))
+    rig.quiet()
+    rig.expect_answers(["heard wait", "heard more"])
+
+
 def breaker(rig: Rig) -> None:
     """An agent that broadcasts too often is stopped by the breaker, which is told once."""
     rig.begin()
@@ -604,6 +630,7 @@ STORIES = {
         Story("turn", turn),
         Story("peers", peers),
         Story("parked", parked),
+        Story("hung_up", hung_up),
         Story("breaker", breaker),
         Story("made", made, boxes=False),
         Story("pause_resume", pause_resume),
