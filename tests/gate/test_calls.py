@@ -83,6 +83,25 @@ async def test_a_call_that_parks_does_not_hold_up_others_and_ends_with_its_conne
             await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("door", ["mcp", "mcp, 2026-07-28", "api"])
+async def test_a_call_whose_asker_hangs_up_is_cancelled(hive: Hive, door: str) -> None:
+    """I-1: what waits for mail must not take it when nobody is there to get it."""
+    async with hive.client("ana") as box:
+        if door == "api":
+            asked = box.post("/api/tools/wait", json={})
+        else:
+            asked = box.post("/mcp", **mcp_call("wait", {}, modern=door != "mcp"))
+        gone = asyncio.create_task(asked)
+        await hive.entered.wait()
+        assert hive.parked_agents == ["id-ana"]
+        gone.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await gone
+    async with asyncio.timeout(5):
+        while hive.parked_agents:
+            await asyncio.sleep(0)
+
+
 async def test_closing_a_listener_ends_its_connections_and_calls(hive: Hive) -> None:
     """D-8: a box that is gone keeps nothing open."""
     async with hive.client("ana") as box:
