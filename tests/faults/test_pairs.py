@@ -52,14 +52,6 @@ OF_OTHER_FAULTS = {
 }
 
 EXCUSED = {
-    "access.confirm.": "a passkey",
-    "access.log_in.": "a passkey, or a provider",
-    "access.oidc.": "a provider",
-    "access.recover.": "a page that logs in by a recovery code",
-    "access.refuse.": "a provider that sends a stranger",
-    "access.rename.": "a passkey",
-    "access.use.": "a passkey",
-    "access.went_back.": "a passkey whose counter went back",
     "agents.set_trouble.": "the upstream refuses the key",
     "boxes.end.after_kill": "a box that ignores TERM",
     "boxes.named_folder.": "a destroyed agent whose name a namesake takes",

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import melipona.store.migrate as migrate
 from melipona.store.schema import PARKED
+from melipona.testing.crash_access import logins
 from melipona.testing.crash_rig import CONFIG, DAY, Rig, StoryFailed
 from melipona.testing.invariants import Expect, check
 
@@ -653,6 +654,7 @@ STORIES = {
         Story("retention", retention, config="[events]\nkeep_days = 1\n"),
         Story("seals", seals, boxes=False),
         Story("people", people, boxes=False, config=PROVIDER),
+        Story("logins", logins, boxes=False, config=PROVIDER),
     )
 }
 
