@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from melipona.cli.completing import complete_people, complete_sessions
 from melipona.cli.env import Env, pass_env
 from melipona.cli.options import Command
 from melipona.cli.out import Column
@@ -26,8 +27,12 @@ COLUMNS = (
 
 @click.command(cls=Command)
 @click.option("--list", "list_", is_flag=True, help="Show the sessions that go on.")
-@click.option("--revoke", metavar="ID", help="End a session; its streams close at once.")
-@click.option("--for", "person", metavar="NAME", help="A link for somebody else than the owner.")
+@click.option(
+    "--revoke", metavar="ID", shell_complete=complete_sessions, help="End a session; its streams close at once."
+)
+@click.option(
+    "--for", "person", metavar="NAME", shell_complete=complete_people, help="A link for somebody else than the owner."
+)
 @click.option("--outside", is_flag=True, help="A link that is good from other machines too.")
 @click.option("--links", type=click.Choice(["on", "off"]), help="Whether such links log anybody in.")
 @pass_env

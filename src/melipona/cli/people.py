@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from melipona.cli.completing import PERSON
 from melipona.cli.env import Env, pass_env
 from melipona.cli.options import Group
 from melipona.cli.out import Column
@@ -49,7 +50,7 @@ def add(env: Env, name: str, role: str) -> None:
 
 
 @people.command()
-@click.argument("name")
+@PERSON
 @click.argument("role", type=ROLES)
 @pass_env
 def role(env: Env, name: str, role: str) -> None:
@@ -58,7 +59,7 @@ def role(env: Env, name: str, role: str) -> None:
 
 
 @people.command()
-@click.argument("name")
+@PERSON
 @pass_env
 def disable(env: Env, name: str) -> None:
     """Shut somebody out: their sessions, links and tokens end at once."""
@@ -66,7 +67,7 @@ def disable(env: Env, name: str) -> None:
 
 
 @people.command()
-@click.argument("name")
+@PERSON
 @pass_env
 def enable(env: Env, name: str) -> None:
     """Let somebody in again, by new logins."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from melipona.cli.completing import complete_tokens
 from melipona.cli.env import Env, pass_env
 from melipona.cli.options import Group
 from melipona.cli.out import Column
@@ -75,7 +76,7 @@ def list_(env: Env) -> None:
 
 
 @token.command()
-@click.argument("which", metavar="ID")
+@click.argument("which", metavar="ID", shell_complete=complete_tokens)
 @pass_env
 def revoke(env: Env, which: str) -> None:
     """End a token, by its id or by the name of one of your own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from melipona.cli.completing import PERSON, complete_accounts, complete_passkeys
 from melipona.cli.env import Env, pass_env
 from melipona.cli.options import Command, Group
 from melipona.cli.out import Column
@@ -20,7 +21,7 @@ def identity() -> None:
 
 
 @identity.command("add", cls=Command)
-@click.argument("name")
+@PERSON
 @click.option("--email", help="A verified address; whoever first comes with it is NAME from then on.")
 @click.option("--subject", help="What the provider calls the account.")
 @pass_env
@@ -31,7 +32,7 @@ def add(env: Env, name: str, email: str | None, subject: str | None) -> None:
 
 
 @identity.command("list", cls=Command)
-@click.argument("name")
+@PERSON
 @pass_env
 def list_(env: Env, name: str) -> None:
     """Show the accounts of NAME."""
@@ -47,8 +48,8 @@ def list_(env: Env, name: str) -> None:
 
 
 @identity.command("remove", cls=Command)
-@click.argument("name")
-@click.argument("identifier", metavar="ID")
+@PERSON
+@click.argument("identifier", metavar="ID", shell_complete=complete_accounts)
 @pass_env
 def remove(env: Env, name: str, identifier: str) -> None:
     """Take an account from NAME."""
@@ -57,8 +58,10 @@ def remove(env: Env, name: str, identifier: str) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("name")
-@click.option("--revoke", metavar="LABEL", help="End the passkey of that label or id.")
+@PERSON
+@click.option(
+    "--revoke", metavar="LABEL", shell_complete=complete_passkeys, help="End the passkey of that label or id."
+)
 @pass_env
 def passkeys(env: Env, name: str, revoke: str | None) -> None:
     """Show the passkeys of NAME."""
