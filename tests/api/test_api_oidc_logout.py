@@ -235,6 +235,19 @@ def test_wrong_logouts_are_throttled_and_junk_is_refused(hive: ServedHive, provi
     tried = [tell(hive, "x.y.z").status for _ in range(PER_ADDRESS + 1)]
     assert tried[-1] == 429
     assert set(tried[:-1]) <= {403, 429}
+    browser = logged_in(hive, provider)  # logins are counted apart: neither can be kept out by floods of the other
+    assert is_in(browser)
+
+
+@pytest.mark.threat("T41")
+def test_wrong_logins_do_not_keep_the_provider_from_being_heard(hive: ServedHive, provider: OidcProvider) -> None:
+    """Who has a stolen session must not be able to hold off its end."""
+    browser, thief = logged_in(hive, provider), Browser(hive)
+    thief.keep(thief.ask("GET", "/login"))
+    tried = [thief.post("/api/v1/login", {"token": "x" * 32}).status for _ in range(PER_ADDRESS + 1)]
+    assert tried[-1] == 429
+    assert tell(hive, provider.logout_token()).status == 200
+    assert not is_in(browser)
 
 
 def test_a_hive_without_a_provider_takes_no_logouts(tmp_path: Path) -> None:

@@ -213,10 +213,14 @@ def test_a_token_never_decides(browser: Browser, hive: ServedHive, case: Case) -
     assert decided(hive) == before
 
 
-def test_a_token_that_only_reads_needs_no_confirmation(browser: Browser, clock: ManualClock) -> None:
+@pytest.mark.threat("T38")
+def test_a_token_that_only_reads_needs_a_confirmation_too(browser: Browser, clock: ManualClock) -> None:
+    """It reads for ninety days what a session that was stolen reads until it is ended."""
     clock.advance(FIVE)
-    made = ask(browser, "POST", f"{API}/tokens", {"name": "graphs", "scopes": ["read"]})
-    assert made.status == 201
+    fails(ask(browser, "POST", f"{API}/tokens", {"name": "graphs", "scopes": ["read"]}), "login_again")
+    browser.login()
+    add(browser, device(browser))
+    fails(ask(browser, "POST", f"{API}/tokens", {"name": "graphs", "scopes": ["read"]}), "step_up")
 
 
 def test_a_recovery_code_lets_its_person_in_again_where_no_passkey_is_left(

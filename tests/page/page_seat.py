@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from playwright.sync_api import Dialog, Page
+
+AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 
 
 @dataclass(eq=False)
@@ -48,3 +51,15 @@ def listen(seat: Seat) -> None:
 
 def _ours(seat: Seat, url: str) -> bool:
     return url.startswith((seat.home + "/", "data:", "blob:"))
+
+
+def found_by_axe(page: Page, where: str) -> list[object]:
+    """What axe takes for serious in what is shown."""
+    page.evaluate("() => new Promise((done) => requestIdleCallback(done, { timeout: 1500 }))")
+    page.evaluate(AXE.read_text() + ";0")
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        (where, violation["id"], violation["nodes"][0]["target"], violation["nodes"][0]["failureSummary"])
+        for violation in result["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]

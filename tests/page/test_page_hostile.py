@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-from page_seat import Sit
+from page_seat import AXE, Sit, found_by_axe
 from playwright.sync_api import Page, expect
 
 from melipona.testing.hive import HiveProcess
 
 pytestmark = pytest.mark.timeout(300)
-AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 VIEWS = (
     "/",
     "/agents/mallory",
@@ -104,34 +102,23 @@ def test_axe_finds_nothing_serious(sit: Sit, attacked: HiveProcess, width: int, 
     seat, serious = sit(width, theme), list[object]()
     for path in VIEWS + MORE + DEEPER:
         page = seat.go(path)
-        serious += _serious(page, path)
+        serious += found_by_axe(page, path)
     page = seat.go("/agents/mallory")
     page.get_by_role("button", name="/shared/mallory/plan.md").first.click()
     expect(page.get_by_role("region", name="File plan.md").get_by_role("heading")).to_be_visible()
-    serious += _serious(page, "a file in place")
+    serious += found_by_axe(page, "a file in place")
     page = seat.go("/agents/mallory?tab=terminal")
     page.get_by_role("button", name="Open a terminal").click()
     expect(page.locator(".xterm-rows")).to_contain_text(re.compile(r"[$#]"))
-    serious += _serious(page, "a terminal")
+    serious += found_by_axe(page, "a terminal")
     page.get_by_role("button", name="Close the terminal").click()
     expect(page.get_by_text("The terminal is closed")).to_be_visible()
     page.context.clear_cookies()
     page.goto(seat.home + "/login")
     expect(page.get_by_role("heading").first).to_be_visible()
     expect(page).to_have_url(seat.home + "/login")
-    serious += _serious(page, "/login")
+    serious += found_by_axe(page, "/login")
     assert serious == []
-
-
-def _serious(page: Page, where: str) -> list[object]:
-    page.evaluate("() => new Promise((done) => requestIdleCallback(done, { timeout: 1500 }))")
-    page.evaluate(AXE.read_text() + ";0")
-    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        (where, violation["id"], violation["nodes"][0]["target"], violation["nodes"][0]["failureSummary"])
-        for violation in result["violations"]
-        if violation["impact"] in ("serious", "critical")
-    ]
 
 
 def _open_everything(page: Page) -> None:

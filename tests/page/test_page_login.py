@@ -3,20 +3,24 @@ what people read when it does not work."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from page_seat import Seat, listen
+from page_seat import AXE, Seat, found_by_axe, listen
 from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect
 
+from melipona.client import Problem
 from melipona.testing.hive import QUICK, HiveProcess, running_hive
 from melipona.testing.oidc_provider import CLIENT, SECRET, OidcProvider
 
 pytestmark = pytest.mark.timeout(300)
 PATIENCE_MS = 30_000
+SHOTS = os.environ.get("MEL_SCREENSHOTS")
 AUTHENTICATOR = {
     "protocol": "ctap2",
     "transport": "internal",
@@ -203,6 +207,52 @@ def test_a_passkey_is_added_logs_in_and_confirms_what_is_decided(desks: Desks, h
     expect(page.get_by_role("alert")).to_contain_text("this recovery code is wrong or was used")
     confirmed = hive.client.get("/events/page?kind=login.confirmed")["items"]
     assert "recovery:codes" in confirmed[0]["data"]["decision"]
+
+
+def test_axe_finds_nothing_serious_in_settings_that_are_full(desks: Desks, hive: HiveProcess) -> None:
+    """With people, tokens, passkeys, codes and sessions there and each dialog about them open, in both themes, on a
+    desk and on a phone."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: npm ci in web/")
+    forget(hive)
+    for name, role in (("mara", "viewer"), ("ben", "operator"), ("eve", "admin")):
+        with suppress(Problem):
+            hive.client.post("/people", {"name": name, "role": role})
+    hive.client.patch("/people/ben", {"disabled": True})
+    for scopes in (["read"], ["read", "act", "approve"]):
+        hive.client.post("/tokens", {"name": "-".join(scopes), "scopes": scopes})
+    desks.by_link(hive)
+    desk = desks.by_link(hive)
+    page = desk.page
+    desk.device()
+    desk.seat.go("/settings")
+    add(page, "my laptop")
+    found = list[object]()
+
+    def look(where: str) -> None:
+        for width, theme in ((1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+            found.extend(found_by_axe(page, f"{where} {width} {theme}"))
+            if SHOTS:
+                page.screenshot(path=f"{SHOTS}/{where.replace(' ', '-')}-{width}-{theme}.png", full_page=True)
+
+    page.get_by_role("button", name=re.compile("^Make (new )?codes$")).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Make codes").click()
+    expect(dialog.get_by_role("list", name="Codes").get_by_role("listitem")).to_have_count(8)
+    look("codes")
+    dialog.get_by_role("button", name="I have kept them").click()
+    expect(page.get_by_role("region", name="People")).to_contain_text("ben")
+    expect(page.get_by_role("region", name="Tokens")).to_contain_text("read-act-approve")
+    look("settings")
+    for opens in ("Add passkey", "Rename my laptop", "Revoke my laptop", "Log out"):
+        page.get_by_role("button", name=opens, exact=True).first.click()
+        expect(dialog).to_be_visible()
+        look(opens)
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(dialog).to_have_count(0)
+    assert found == []
 
 
 def test_a_passkey_is_offered_where_the_browser_fills_in_names(desks: Desks, hive: HiveProcess) -> None:

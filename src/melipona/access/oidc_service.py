@@ -17,7 +17,8 @@ from melipona.access.model import Visitor, hashed, new_secret
 from melipona.access.oidc import Flow, refused
 from melipona.access.oidc_client import ProviderClient
 from melipona.access.service import Access
-from melipona.errors import Conflict, Refused
+from melipona.access.throttle import Throttle
+from melipona.errors import Conflict, Refused, UpstreamError
 from melipona.principals import Role
 from melipona.store.engine import Actor
 
@@ -55,6 +56,7 @@ class OidcLogin:
     def __init__(self, access: Access, client: ProviderClient | None = None, rules: Rules | None = None) -> None:
         self._access, self._store = access, access.store
         self._client, self._rules = client, rules
+        self._logouts = Throttle(access.clock)
 
     @property
     def label(self) -> str | None:
@@ -113,12 +115,12 @@ class OidcLogin:
             UpstreamError: the provider cannot be used now.
         """
         client, _ = self.configured()
-        self._access.throttle.check(visitor.address)
+        self._logouts.check(visitor.address, overall=False)  # nobody else keeps the provider from being heard
         try:
             who = await client.logged_out(token, self._access.clock.now() // 1_000_000)
             await self._store.reserved.write(_log_out, client.issuer, who)
-        except Refused:
-            self._access.throttle.failed(visitor.address)
+        except (Refused, UpstreamError):
+            self._logouts.failed(visitor.address)
             raise
 
     async def aclose(self) -> None:

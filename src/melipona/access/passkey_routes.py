@@ -128,7 +128,7 @@ def passkey_routes(logins: Logins) -> APIRouter:
 
     @router.post("/passkeys/options", response_model=Json)
     async def begin(request: Request, by: Asker, confirmed: StepUpHeader = None) -> Any:
-        """What `navigator.credentials.create` is given, to add a passkey. Needs step-up if there is one already."""
+        """What `navigator.credentials.create` is given, to add a passkey. Needs step-up."""
         decision = Decision("passkey:add", "Add a passkey", {"person": by.person})
         await step_up.require(by, decision, confirmed, visitor_in(request))
         return await passkeys.begin_adding(by, visitor_of(request))

@@ -69,12 +69,11 @@ def token_routes(logins: Logins) -> APIRouter:
 
     @router.post("/tokens", status_code=201, response_model=MadeToken)
     async def make(request: Request, new: NewToken, by: Asker, confirmed: StepUpHeader = None) -> Any:
-        """Make a token of one's own. It is shown this once. One that acts or approves needs step-up."""
-        if new.scopes - {Scope.READ}:
-            scopes = sorted(scope.value for scope in new.scopes)
-            about = {"person": by.person, "name": new.name, "scopes": scopes, "days": new.days}
-            words = f"Make the token {new.name}, which may {' and '.join(scopes)}"
-            await logins.step_up.require(by, Decision("token:make", words, about), confirmed, visitor_in(request))
+        """Make a token of one's own. It is shown this once. Needs step-up, whatever it may: it outlives a session."""
+        scopes = sorted(scope.value for scope in new.scopes)
+        about = {"person": by.person, "name": new.name, "scopes": scopes, "days": new.days}
+        words = f"Make the token {new.name}, which may {' and '.join(scopes)}"
+        await logins.step_up.require(by, Decision("token:make", words, about), confirmed, visitor_in(request))
         text, made = await access.make_token(by, new.name, new.scopes, new.days)
         return {"token": text, "made": made}
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -61,8 +62,8 @@ class OidcProvider:
     codes: dict[str, Json] = field(default_factory=dict[str, Json])
 
     def __post_init__(self) -> None:
-        self._keys = [RSAKey.generate_key(2048, {"kid": "first", "use": "sig"})]
-        self._other = RSAKey.generate_key(2048, {"kid": "first", "use": "sig"})
+        self._keys: list[Any] = [_made("the provider's")]
+        self._other = _made("another")
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"provider": self})
@@ -200,6 +201,13 @@ class OidcProvider:
             return form.get("client_id") == CLIENT
         expected = base64.b64encode(f"{CLIENT}:{self.secret}".encode()).decode()
         return authorization == f"Basic {expected}"
+
+
+@cache
+def _made(whose: str) -> RSAKey:
+    """A key, made once in a process: it takes a processor half a second."""
+    del whose
+    return RSAKey.generate_key(2048, {"kid": "first", "use": "sig"})
 
 
 PAGE = """<!doctype html><title>Example login</title><h1>Example login</h1>

@@ -935,7 +935,7 @@ export interface paths {
         put?: never;
         /**
          * Begin
-         * @description What `navigator.credentials.create` is given, to add a passkey. Needs step-up if there is one already.
+         * @description What `navigator.credentials.create` is given, to add a passkey. Needs step-up.
          */
         post: operations["begin_api_v1_passkeys_options_post"];
         delete?: never;
@@ -1348,7 +1348,7 @@ export interface paths {
         put?: never;
         /**
          * Make
-         * @description Make a token of one's own. It is shown this once. One that acts or approves needs step-up.
+         * @description Make a token of one's own. It is shown this once. Needs step-up, whatever it may: it outlives a session.
          */
         post: operations["make_api_v1_tokens_post"];
         delete?: never;

@@ -70,12 +70,18 @@ export function People(): ReactNode {
                   choices={CHOICES}
                 />
                 {person.disabled_at === null && (
-                  <Button small busy={busy === person.name} onClick={() => invite(person.name)}>
+                  <Button
+                    small
+                    aria-label={`Make a link for ${person.name}`}
+                    busy={busy === person.name}
+                    onClick={() => invite(person.name)}
+                  >
                     Make a link
                   </Button>
                 )}
                 <Button
                   small
+                  aria-label={`${person.disabled_at === null ? "Shut out" : "Let in again"}: ${person.name}`}
                   busy={busy === person.name}
                   onClick={() => change(person.name, { disabled: person.disabled_at === null })}
                 >
