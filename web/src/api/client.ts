@@ -20,6 +20,9 @@ export type Changes = Schemas["Changes"];
 
 export const PROTOCOL = 1;
 const TIMEOUT_MS = 30_000;
+const PATIENT_MS = 30 * 60_000;
+/** What takes as long as the hive is large. */
+const LONG = /\/api\/v1\/(backup|doctor)$/;
 
 /** What happened, what to do, and the stable code of it. */
 export class Problem extends Error {
@@ -84,16 +87,24 @@ const checks: Middleware = {
   },
 };
 
+/** Has a person confirm what `response` refused until then: the name of the confirmation, null if it is refused anyhow. */
+export type Confirmer = (response: Response) => Promise<string | null>;
+let confirmer: Confirmer = async () => null;
+/** `~/features/access/step-up` is it; whoever starts the page says so. */
+export function confirmBy(next: Confirmer): void {
+  confirmer = next;
+}
+
 /** One request; when it must be confirmed with a passkey, that is asked for and it goes again. */
 async function ask(request: Request): Promise<Response> {
   const again = request.clone();
-  const response = await fetch(request, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const patience = LONG.test(new URL(request.url).pathname) ? PATIENT_MS : TIMEOUT_MS;
+  const response = await fetch(request, { signal: AbortSignal.timeout(patience) });
   if (response.status !== 403) return response;
-  const { confirm, needed } = await import("~/features/access/step-up");
-  const challenge = await needed(response);
-  if (challenge === null) return response;
-  again.headers.set("melipona-step-up", await confirm(challenge));
-  return fetch(again, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const confirmation = await confirmer(response);
+  if (confirmation === null) return response;
+  again.headers.set("melipona-step-up", confirmation);
+  return fetch(again, { signal: AbortSignal.timeout(patience) });
 }
 
 export const api = createClient<paths>({ fetch: ask });

@@ -19,6 +19,9 @@ import { KeysHelp } from "./keys-help";
 import { PLACES, type Place } from "./places";
 import { useTitle } from "./title";
 
+const HiveDialogs = lazy(() =>
+  import("~/features/hive/hive-dialogs").then((it) => ({ default: it.HiveDialogs })),
+);
 const Palette = lazy(() => import("~/features/palette/palette").then((it) => ({ default: it.Palette })));
 
 const THUMB = PLACES.slice(0, 4);
@@ -29,7 +32,7 @@ export function Frame(): ReactNode {
   const [help, setHelp] = useState(false);
   const [narrow, setNarrow] = useState(() => kept("melipona.rail") === "narrow");
   const navigate = useNavigate();
-  const { why, new: making, embed } = useSearch({ from: "/frame" });
+  const { why, new: making, hive: hiveAsked, embed } = useSearch({ from: "/frame" });
   const link = useLink();
   useEffect(goLive, []);
   useMe();
@@ -52,7 +55,7 @@ export function Frame(): ReactNode {
     keep("melipona.rail", next ? "narrow" : "wide");
     setNarrow(next);
   };
-  const close = (key: "why" | "new") =>
+  const close = (key: "why" | "new" | "hive") =>
     void navigate({ to: ".", search: (before: object) => ({ ...before, [key]: undefined }), replace: true });
   return (
     <div className="flex h-dvh">
@@ -76,6 +79,7 @@ export function Frame(): ReactNode {
         {!embed && <BottomBar />}
       </div>
       <Suspense fallback={null}>
+        {hiveAsked && <HiveDialogs asked={hiveAsked} onClose={() => close("hive")} />}
         {palette && <Palette onClose={() => setPalette(false)} onHelp={() => setHelp(true)} />}
       </Suspense>
       <KeysHelp open={help} onClose={() => setHelp(false)} />

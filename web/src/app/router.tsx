@@ -10,6 +10,7 @@ import {
 } from "@tanstack/react-router";
 import { Agent } from "~/features/agents/agent";
 import { ASKED } from "~/features/agents/controls";
+import { HIVE_ASKED } from "~/features/hive/actions";
 import { Swarm } from "~/features/swarm/swarm";
 import { Failed, Lost } from "./failed";
 import { Frame } from "./frame";
@@ -35,7 +36,12 @@ const frame = createRoute({
   component: Frame,
   notFoundComponent: Lost,
   validateSearch: (raw: Raw) =>
-    sparse({ why: text(raw, "why"), new: oneOf(raw, "new", ["agent"]), embed: embed(raw) }),
+    sparse({
+      why: text(raw, "why"),
+      new: oneOf(raw, "new", ["agent"]),
+      hive: oneOf(raw, "hive", HIVE_ASKED),
+      embed: embed(raw),
+    }),
   search: { middlewares: [retainSearchParams(["embed"])] }, // an embedded view stays one, wherever it goes
 });
 

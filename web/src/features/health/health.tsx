@@ -1,6 +1,8 @@
-import { queryOptions, useMutation, useQuery } from "@tanstack/react-query";
+import { queryOptions, useQuery } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { api, body, type Health } from "~/api/client";
+import { doctor, type HiveAsked } from "~/features/hive/actions";
 import { useLive } from "~/live/store";
 import { bytes, moment, span } from "~/text/format";
 import { Button } from "~/ui/button";
@@ -19,13 +21,6 @@ const health = queryOptions({
   refetchIntervalInBackground: false,
 });
 
-interface Check {
-  readonly name: string;
-  readonly ok: "yes" | "warn" | "no";
-  readonly detail: string;
-  readonly remedy: string;
-}
-
 /** The daemon, its disk and its queues, and what the doctor says about the machine. */
 export function HealthView(): ReactNode {
   const query = useQuery(health);
@@ -35,6 +30,7 @@ export function HealthView(): ReactNode {
       {query.error !== null && <ProblemNotice error={query.error} />}
       {query.data && <Numbers health={query.data} heard={query.dataUpdatedAt} />}
       <Doctor />
+      <WholeHive />
     </div>
   );
 }
@@ -151,32 +147,50 @@ function Clocks({ at, heard }: { at: string; heard: number }): ReactNode {
   );
 }
 
+/** What can be done to all of it at once. */
+function WholeHive(): ReactNode {
+  const navigate = useNavigate();
+  const ask = (hive: HiveAsked) => () =>
+    void navigate({ to: ".", search: (before: object) => ({ ...before, hive }) });
+  return (
+    <section className="space-y-3">
+      <h2 className="font-semibold">The whole hive</h2>
+      <div className="flex flex-wrap gap-2">
+        <Button needs="admin" icon="download" onClick={ask("backup")}>
+          Back up
+        </Button>
+        <Button needs="admin" icon="stop" onClick={ask("stop")}>
+          Stop the hive
+        </Button>
+      </div>
+    </section>
+  );
+}
+
 const SHAPES = { yes: "working", warn: "stuck", no: "failed" } as const;
 const WORDS = { yes: "works", warn: "could be better", no: "does not work" } as const;
 const ORDER = { no: 0, warn: 1, yes: 2 } as const;
 
-/** Runs `mel doctor` in the daemon: a real box is started for the answer. */
+/** What `mel doctor` says; a real box is started for the answer. The palette can ask for it too. */
 function Doctor(): ReactNode {
-  const run = useMutation({
-    mutationFn: async () => (await body(api.POST("/api/v1/doctor"))) as unknown as { items: Check[] },
-  });
-  const checks = [...(run.data?.items ?? [])].sort((a, b) => ORDER[a.ok] - ORDER[b.ok]);
+  const run = useQuery(doctor);
+  const checks = [...(run.data ?? [])].sort((a, b) => ORDER[a.ok] - ORDER[b.ok]);
   return (
     <section className="space-y-3">
       <div className="flex items-center gap-3">
         <h2 className="font-semibold">Doctor</h2>
-        <Button needs="act" className="ml-auto" busy={run.isPending} onClick={() => run.mutate()}>
-          {run.isPending ? "Trying a real box" : "Examine this machine"}
+        <Button needs="act" className="ml-auto" busy={run.isFetching} onClick={() => void run.refetch()}>
+          {run.isFetching ? "Trying a real box" : "Examine this machine"}
         </Button>
       </div>
-      {run.error !== null && <ProblemNotice error={run.error} />}
-      {checks.length === 0 && !run.isPending && (
+      {run.error !== null && !run.isFetching && <ProblemNotice error={run.error} />}
+      {checks.length === 0 && !run.isFetching && (
         <p className="text-muted">
           It starts a real box and says what works here, which limits bind, and what to do where one does not.
         </p>
       )}
-      {run.submittedAt > 0 && checks.length > 0 && (
-        <p className="text-sm text-muted">As of {moment(new Date(run.submittedAt).toISOString())}</p>
+      {checks.length > 0 && (
+        <p className="text-sm text-muted">As of {moment(new Date(run.dataUpdatedAt).toISOString())}</p>
       )}
       <ul className="rounded-md border border-line bg-surface empty:hidden">
         {checks.map((check) => (

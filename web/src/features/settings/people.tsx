@@ -39,7 +39,7 @@ export function People(): ReactNode {
       setLink({ person, url: made.url });
     });
   return (
-    <section aria-label="People" className="space-y-2">
+    <section id="people" aria-label="People" className="space-y-2">
       <h2 className="font-semibold">People</h2>
       <p className="text-sm text-muted">
         A viewer reads, an operator acts, an admin also decides who may come in.

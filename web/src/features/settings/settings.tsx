@@ -109,7 +109,7 @@ function Sessions(): ReactNode {
     location.replace("/login");
   }
   return (
-    <section className="space-y-2">
+    <section id="sessions" className="space-y-2">
       <div className="flex items-center gap-3">
         <h2 className="font-semibold">Sessions</h2>
         <Button icon="out" className="ml-auto" onClick={() => setLeaving(true)}>
@@ -158,7 +158,7 @@ function InForce(): ReactNode {
   const fits = (item: Setting) => `${item.key} ${item.description}`.toLowerCase().includes(q.toLowerCase());
   const shown = query.data?.filter(fits) ?? [];
   return (
-    <section className="space-y-2">
+    <section id="mel-toml" className="space-y-2">
       <div className="flex flex-wrap items-center gap-3">
         <h2 className="mr-auto font-semibold">mel.toml</h2>
         <Search

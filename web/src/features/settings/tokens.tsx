@@ -42,7 +42,7 @@ export function Tokens(): ReactNode {
     setCopied(true);
   }
   return (
-    <section aria-label="Tokens" className="space-y-2">
+    <section id="tokens" aria-label="Tokens" className="space-y-2">
       <h2 className="font-semibold">Tokens</h2>
       <p className="text-sm text-muted">
         For scripts, and for <code className="font-mono">mel --host</code> on another machine. A token ends
