@@ -1,4 +1,4 @@
-"""What the menu of an agent and the palette offer, each to its end, in a real browser (DESIGN: both reach everything)."""
+"""What the menu of an agent and the palette offer, each to its end, in a real browser (DESIGN, principle 8)."""
 
 from __future__ import annotations
 
@@ -60,6 +60,24 @@ def test_a_compaction_is_asked_for_taken_back_and_a_new_session_begun(sit: Sit, 
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+def test_a_turn_tells_how_many_threads_were_left_waiting(sit: Sit, hive: HiveProcess) -> None:
+    """TS-2: mail that came while it ran, by thread; none of it is the turn's own."""
+    hive.agent("dora", playbook=TALKER)
+    hive.send("dora", "hold")
+    turn = hive.wait_for("turn.started", lambda event: event["agent"] == "dora")["data"]["id"]
+    hive.send("dora", "one")
+    hive.send("dora", "two")
+    (hive.work("dora") / "go").touch()
+    hive.wait_for("turn.ended", lambda event: event["agent"] == "dora")
+    assert hive.client.get(f"/turns/{turn}")["open_threads"] == 2
+    hive.wait_for("turn.ended", lambda event: event["agent"] == "dora" and event["data"]["id"] > turn)
+    later = hive.client.get("/agents/dora/turns")["items"][0]
+    assert later["open_threads"] == 0, "the last turn leaves nothing"
+    page = sit().go("/agents/dora")
+    page.get_by_role("button", name=re.compile(rf"t{turn} .*ok")).click()
+    expect(page.locator("dl", has_text="left waiting")).to_contain_text("2 threads")
+
+
 def test_a_model_is_changed_from_the_menu_and_found_from_the_palette(sit: Sit, hive: HiveProcess) -> None:
     """TD-15: nothing is loaded anew; the roster and the agent's page show it."""
     hive.agent("cleo", engine="claude")
@@ -68,7 +86,7 @@ def test_a_model_is_changed_from_the_menu_and_found_from_the_palette(sit: Sit, h
     page.get_by_role("dialog").get_by_role("combobox").fill("claude-opus-4-1")
     page.get_by_role("dialog").get_by_role("button", name="Use this model").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    expect(page.get_by_text("claude-opus-4-1")).to_be_visible()
+    expect(page.get_by_text("claude-opus-4-1", exact=True)).to_be_visible()
     palette(page, "change model cleo", "Change the model of cleo")
     expect(page.get_by_role("dialog").get_by_role("combobox")).to_have_value("claude-opus-4-1")
     assert hive.client.get("/agents/cleo")["model"] == "claude-opus-4-1"

@@ -57,6 +57,7 @@ class Closing:
             reason = ending.note or ending.reason or ending.result
             self.p.mail.give_back(c, self.turn.id, self.turn.generation, failed=ending.failed, reason=reason)
             self._trouble(c, ending)
+        rows.count_open_threads(c, self.turn.id, self.agent.id)
         self._idle(c)
         return True
 

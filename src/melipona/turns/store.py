@@ -133,6 +133,19 @@ _prompt = Hot(
 )
 _SPENT = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd")
 SPENT_IN = Hot(select(*(func.sum(spend.c[name]) for name in _SPENT)).where(spend.c.turn == bindparam("p_turn")))
+COUNTED_MOST = 1000
+"""Waiting messages whose threads are counted at the end of a turn."""
+_waits = (
+    select(func.coalesce(messages.c.thread, messages.c.id).label("thread"))
+    .where(messages.c.state == literal_column("0"), messages.c.agent_id == bindparam("p_agent"))
+    .limit(literal_column(str(COUNTED_MOST)))
+    .subquery()
+)
+_count_open = Hot(
+    update(turns)
+    .where(turns.c.id == bindparam("p_id"))
+    .values(open_threads=select(func.count(_waits.c.thread.distinct())).scalar_subquery())
+)
 UNSETTLED = Hot(
     select(func.count())
     .select_from(spend)
@@ -292,6 +305,11 @@ def end_turn(c: Connection, turn: TurnId, epoch: int, values: Mapping[str, Any])
     if woken == COMPACT:
         control_rows.compaction_over(c, agent_id, values)
     return True
+
+
+def count_open_threads(c: Connection, turn: TurnId, agent_id: AgentId) -> None:
+    """Note how many threads have mail that waits for the agent now that its turn is over (TS-2)."""
+    _count_open.run(c, p_id=turn, p_agent=agent_id)
 
 
 def spent_in(c: Connection, turn: TurnId) -> dict[str, int | None]:

@@ -52,6 +52,8 @@ class TurnView(TypedDict):
     cost_usd: float | None
     tool_calls: int | None
     tools: dict[str, int]
+    open_threads: int | None
+    """Threads with mail that waited for the agent when the turn was over."""
     interrupt_by: str | None
     compacted: bool
 
@@ -88,6 +90,7 @@ def turn_view(row: Any) -> TurnView:
         "cost_usd": usd(row.cost_micro_usd),
         "tool_calls": row.tool_calls,
         "tools": as_object(row.tools),
+        "open_threads": row.open_threads,
         "interrupt_by": row.interrupt_by,
         "compacted": bool(row.compacted),
     }

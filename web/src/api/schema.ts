@@ -2805,6 +2805,8 @@ export interface components {
             model: string | null;
             /** Note */
             note: string | null;
+            /** Open Threads */
+            open_threads: number | null;
             /** Reason */
             reason: string | null;
             /** Result */

@@ -124,6 +124,7 @@ function Statistics({ turn }: { turn: Turn }): ReactNode {
     ["model", turn.model],
     ["tokens", known.map(([name, value]) => `${count(value)} ${name}`).join(", ")],
     ["tools", turn.tool_calls ? [plural(turn.tool_calls, "call"), ...tools].join(", ") : null],
+    ["left waiting", turn.open_threads ? plural(turn.open_threads, "thread") : null],
     ["interrupted by", turn.interrupt_by],
   ];
   return (
