@@ -27,6 +27,30 @@ export const Foreign = memo(function Foreign({
   );
 });
 
+const NAME_LONG = 12;
+const NAME_END = 6;
+
+/**
+ * An agent's name where room may be short: what is cut is its middle, because names of one kind begin alike. Whoever
+ * listens hears it whole, and it stands whole in the tooltip.
+ */
+export function Name({ children: name }: { children: string }): ReactNode {
+  if (name.length <= NAME_LONG) return <Foreign text={name} />;
+  return (
+    <span className="flex min-w-0 whitespace-nowrap" title={name}>
+      <span className="sr-only">
+        <Foreign text={name} />
+      </span>
+      <span aria-hidden="true" className="truncate">
+        <Foreign text={name.slice(0, -NAME_END)} />
+      </span>
+      <span aria-hidden="true">
+        <Foreign text={name.slice(-NAME_END)} />
+      </span>
+    </span>
+  );
+}
+
 /** How long ago, with the moment itself in a tooltip. */
 export function Ago({ at, className }: { at: string; className?: string }): ReactNode {
   const now = useNow(Date.parse(at));

@@ -5,7 +5,7 @@ import { useHive } from "~/live/store";
 import { limit, money } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Meter } from "~/ui/meter";
-import { Foreign } from "~/ui/text";
+import { Name } from "~/ui/text";
 import { type AgentToday, agentsToday } from "./figures";
 
 const FEW = 8;
@@ -38,13 +38,13 @@ function Line({ agent: { name, usd, budget }, there }: { agent: AgentToday; ther
   const said = budget === null ? `${money(usd)}, without a limit` : `${money(usd)} of ${limit(budget)}`;
   return (
     <li className="flex h-8 items-center gap-3 max-md:h-11">
-      <span className="w-40 shrink-0 truncate font-medium max-md:w-28" title={name}>
+      <span className="w-40 shrink-0 font-medium max-md:w-28">
         {there ? (
           <Link to="/agents/$name" params={{ name }} search={{}}>
-            {name}
+            <Name>{name}</Name>
           </Link>
         ) : (
-          <Foreign text={name} />
+          <Name>{name}</Name>
         )}
       </span>
       <span className="min-w-0 flex-1">

@@ -6,7 +6,7 @@ import { count, limit, model, money, span } from "~/text/format";
 import { Select } from "~/ui/field";
 import { Meter } from "~/ui/meter";
 import { Empty, ProblemNotice } from "~/ui/notice";
-import { Foreign } from "~/ui/text";
+import { Foreign, Name } from "~/ui/text";
 import { AgentBudgets } from "./agent-budgets";
 import { byDay, cacheShare, days, forecast, type Sum, stacked, sums } from "./figures";
 
@@ -182,7 +182,11 @@ function Table({
                       />
                     )}
                     <span className="truncate font-medium whitespace-nowrap max-md:max-w-24">
-                      <Foreign text={by === "model" ? model(sum.name) : sum.name} />
+                      {by === "agent" ? (
+                        <Name>{sum.name}</Name>
+                      ) : (
+                        <Foreign text={by === "model" ? model(sum.name) : sum.name} />
+                      )}
                     </span>
                   </span>
                 </td>

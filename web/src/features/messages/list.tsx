@@ -7,7 +7,7 @@ import { Framed } from "~/features/turns/blocks";
 import { bytes, firstLine } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Empty, ProblemNotice } from "~/ui/notice";
-import { Ago, Badge, Foreign, Until } from "~/ui/text";
+import { Ago, Badge, Foreign, Name, Until } from "~/ui/text";
 import { WholeBody } from "./body";
 import { type Asked, messages } from "./queries";
 
@@ -99,12 +99,14 @@ function Line({
         className="flex min-h-9 w-full items-baseline gap-x-3 px-3 py-1.5 text-left hover:bg-hover max-md:flex-wrap"
       >
         <span className="w-14 shrink-0 text-sm text-muted max-md:w-auto">m{message.id}</span>
-        <span className="w-40 shrink-0 truncate max-md:w-auto">
-          <span className="font-medium">
-            <Foreign text={message.sender} />
+        <span className="flex w-48 shrink-0 gap-1 max-md:w-auto max-md:max-w-full max-md:shrink">
+          <span className="min-w-0 font-medium">
+            <Name>{message.sender}</Name>
+          </span>{" "}
+          <span className="text-muted">to</span>{" "}
+          <span className="min-w-0">
+            <Name>{message.recipient}</Name>
           </span>
-          <span className="text-muted"> to </span>
-          <Foreign text={message.recipient} />
         </span>
         <span className="min-w-0 flex-1 truncate text-muted max-md:order-last max-md:basis-full">
           <Foreign text={firstLine(message.body)} />

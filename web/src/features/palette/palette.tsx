@@ -1,6 +1,6 @@
 import { Dialog as Base } from "@base-ui/react/dialog";
 import { useNavigate } from "@tanstack/react-router";
-import { Command } from "cmdk";
+import { Command, defaultFilter } from "cmdk";
 import { type ReactNode, useState } from "react";
 import { setTheme } from "~/app/theme";
 import { act, markRead } from "~/features/agents/actions";
@@ -16,6 +16,12 @@ const ITEM =
   "flex min-h-9 cursor-default items-center gap-2.5 rounded-sm px-2.5 data-[selected=true]:bg-hover max-md:min-h-11";
 const GROUP =
   "[&_[cmdk-group-heading]]:px-2.5 [&_[cmdk-group-heading]]:pt-2 [&_[cmdk-group-heading]]:pb-1 [&_[cmdk-group-heading]]:text-sm [&_[cmdk-group-heading]]:text-muted";
+
+const SEARCH = "search messages for";
+/** Searching messages fits every text, so it stands behind what was meant. */
+function ranked(value: string, search: string, keywords?: string[]): number {
+  return value.startsWith(SEARCH) ? 1e-6 : defaultFilter(value, search, keywords);
+}
 
 /** Reaches every agent, every view and every action without a mouse. */
 export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () => void }): ReactNode {
@@ -68,7 +74,7 @@ export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () =
         <Base.Backdrop className="fixed inset-0 z-40 bg-[oklch(0_0_0/0.3)]" />
         <Base.Popup className="fixed top-[10vh] left-1/2 z-50 w-[min(600px,calc(100vw-2rem))] -translate-x-1/2 overflow-hidden rounded-md border border-line-strong bg-raised shadow-float max-md:top-4">
           <Base.Title className="sr-only">Search or run</Base.Title>
-          <Command label="Search or run" loop>
+          <Command label="Search or run" loop filter={ranked}>
             <div className="flex items-center gap-2 border-b border-line px-3">
               <Icon name="search" className="text-muted" />
               <Command.Input
@@ -107,7 +113,7 @@ export function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () =
                 {offered.actions.map(item)}
                 {text.trim() !== "" && (
                   <Command.Item
-                    value={`search messages ${text}`}
+                    value={`${SEARCH} ${text}`}
                     forceMount
                     onSelect={() => go({ to: "/messages", search: { q: text.trim() } })}
                     className={ITEM}

@@ -7,7 +7,7 @@ import { useHive } from "~/live/store";
 import { firstLine, plural } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Icon } from "~/ui/icons";
-import { Ago, Foreign } from "~/ui/text";
+import { Ago, Foreign, Name } from "~/ui/text";
 
 const SHOWN = 4;
 
@@ -86,8 +86,8 @@ function Mail({ message }: { message: Message }): ReactNode {
         search={{}}
         className="flex min-h-9 items-baseline gap-3 px-3 py-1.5 hover:bg-hover"
       >
-        <span className="w-20 shrink-0 truncate font-semibold">
-          <Foreign text={message.sender} />
+        <span className="w-24 shrink-0 font-semibold">
+          <Name>{message.sender}</Name>
         </span>
         <span className="min-w-0 flex-1 truncate">
           <Foreign text={firstLine(message.body)} />

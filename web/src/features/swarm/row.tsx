@@ -8,7 +8,7 @@ import { limit, model, money } from "~/text/format";
 import { Button } from "~/ui/button";
 import { Icon } from "~/ui/icons";
 import { StateMark, word } from "~/ui/state";
-import { Ago, Badge, Foreign, Until } from "~/ui/text";
+import { Ago, Badge, Foreign, Name, Until } from "~/ui/text";
 import { contextShare, type Sort } from "./roster";
 
 const GRID =
@@ -90,9 +90,9 @@ export const Row = memo(
             to="/agents/$name"
             params={{ name: agent.name }}
             search={{}}
-            className="truncate font-semibold after:absolute after:inset-0"
+            className="min-w-0 font-semibold after:absolute after:inset-0"
           >
-            {agent.name}
+            <Name>{agent.name}</Name>
           </Link>
           {agent.role === "manager" && <Badge>manager</Badge>}
           <PendingBadge agent={agent} />
