@@ -24,10 +24,10 @@ HOT = {
 
 def plan(c: Connection, hot: Hot) -> list[str]:
     """The steps of SQLite's plan of a hot statement."""
-    sql, names, _ = hot._for(c)
+    sql, parameters = hot.text(c)
     driver = c.connection.driver_connection
     assert driver is not None
-    return [str(row[3]) for row in driver.execute(f"EXPLAIN QUERY PLAN {sql}", [1] * len(names)).fetchall()]
+    return [str(row[3]) for row in driver.execute(f"EXPLAIN QUERY PLAN {sql}", [1] * parameters).fetchall()]
 
 
 async def test_there_are_hot_statements() -> None:

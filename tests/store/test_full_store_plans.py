@@ -77,8 +77,8 @@ def test_the_history_is_there(full: Connection) -> None:
 @pytest.mark.parametrize("name", sorted(HOT))
 def test_no_hot_statement_scans_a_history(full: Connection, name: str) -> None:
     """Rule 16: by the plan that SQLite makes with the statistics of full tables."""
-    sql, names, _ = HOT[name]._for(full)
-    steps = [str(row[3]) for row in driver_of(full).execute(f"EXPLAIN QUERY PLAN {sql}", [1] * len(names))]
+    sql, parameters = HOT[name].text(full)
+    steps = [str(row[3]) for row in driver_of(full).execute(f"EXPLAIN QUERY PLAN {sql}", [1] * parameters)]
     scans = [scan for step in steps if (scan := HISTORY.match(step)) is not None and scan[4] not in OPEN_ONLY]
     assert scans == [], steps
 

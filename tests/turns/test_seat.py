@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import anyio
 import pytest
 from sqlalchemy import select
 
@@ -30,8 +31,13 @@ class Link:
     def __init__(self) -> None:
         self.started: dict[str, ProgramSpec] = {}
         self.forgotten: list[str] = []
+        self.questions = 0
+        self.failure: BoxLost | None = None
 
     async def start(self, program: ProgramSpec) -> ProgramInfo:
+        self.questions += 1
+        if self.failure is not None:
+            raise self.failure
         self.started.setdefault(program.id, program)
         return ProgramInfo(program.id, 7, 0, 1, None)
 
@@ -113,3 +119,42 @@ async def test_no_program_is_written_down_for_a_box_that_is_gone(tmp_path: Path)
             await made.seat(told("she/her"))
         assert await rooms.store.read(lambda c: c.execute(select(programs.c.id)).all()) == []
         assert made.link.started == {}
+
+
+async def kept(one: Desk) -> EngineSeat:
+    """The seat of a turn that a sender's transaction has opened: its engine is kept, and boxd is asked already."""
+    first = await one.seat(Settings())
+    assert first.row is not None
+    one.link.questions = 0
+    seat = EngineSeat(first.p, first.agent, first.station)
+    assert seat.goes_on_with(first.row)
+    seat.ask_early()
+    return seat
+
+
+async def test_what_boxd_was_asked_before_the_commit_is_not_asked_again(tmp_path: Path) -> None:
+    """PERFORMANCE.md 11, rule 7: the prompt of a kept engine waits for the disk only."""
+    async with temporary_rooms(tmp_path) as rooms:
+        one = await desk(rooms)
+        seat = await kept(one)
+        await anyio.wait_all_tasks_blocked()
+        assert one.link.questions == 1
+        assert await seat.take(of_turn=None), "it is the one that was looked at"
+        assert one.link.questions == 1
+
+
+async def test_a_box_that_was_lost_before_the_commit_is_lost_to_its_turn(tmp_path: Path) -> None:
+    """A failed early question is told to who waits for its answer, and to nobody else."""
+    async with temporary_rooms(tmp_path) as rooms:
+        one = await desk(rooms)
+        first = await one.seat(Settings())
+        one.link.failure = BoxLost("the box is gone")
+        assert first.row is not None
+        seat, unwanted = (EngineSeat(first.p, first.agent, first.station) for _ in range(2))
+        for each in (seat, unwanted):
+            assert each.goes_on_with(first.row)
+            each.ask_early()
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(BoxLost, match="the box is gone"):
+            await seat.take(of_turn=None)
+        unwanted.forget_answer()

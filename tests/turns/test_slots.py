@@ -6,10 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
+from melipona.store.engine import now
 from melipona.testing.rooms import OPERATOR, HeldTurn, Rooms, temporary_rooms
 from melipona.turns import store as rows
-from melipona.turns.model import TurnState
+from melipona.turns.model import Cause, OpenTurn, TurnState
 from melipona.turns.slots import Slots
 
 pytestmark = pytest.mark.anyio
@@ -100,3 +102,18 @@ async def test_a_call_whose_turn_has_ended_takes_no_slot(tmp_path: Path) -> None
                 assert not await park.changed()
         assert slots.wanted_back == 0
         assert await rooms.store.read(rows.running) == 0
+
+
+async def test_a_turn_that_was_just_opened_is_known_as_its_row_says(tmp_path: Path) -> None:
+    """A runner is made of what was written, without a look at it: nothing of the row may be missing or different."""
+    async with temporary_rooms(tmp_path) as rooms:
+        ana = await rooms.agent("ana")
+
+        def opened(c: Connection) -> tuple[OpenTurn, OpenTurn | None]:
+            due, cause = rows.DueAgent(ana.id, ana.name, now(c)), Cause("broadcast", [], ["ben"])
+            turn = rows.open_turn(c, due, epoch=rooms.epoch, host="here")
+            rows.set_cause(c, turn, ana.name, cause)
+            return rows.as_begun(c, turn, due, epoch=rooms.epoch, cause=cause), rows.open_turn_of(c, ana.id)
+
+        made, read = await rooms.store.write(opened)
+        assert made == read

@@ -209,7 +209,7 @@ class BoxdListener:
     async def _on_connection(self, ask: Callable[[BoxdConnection], Awaitable[_T]]) -> _T:
         """What `ask` gives, asked again on the next connection when one is lost, all under the deadline."""
         try:
-            with anyio.fail_after(self._deadline.total_seconds()):
+            async with asyncio.timeout(self._deadline.total_seconds()):
                 while True:
                     connection = await self._up()
                     if connection.newer:

@@ -73,6 +73,7 @@ class _Exit(msgspec.Struct, tag_field="ev", tag="exit"):
     code: _Code
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = msgspec.json.Decoder(_Hello | _Reply | _Out | _Gap | _Exit).decode
 
 
@@ -238,7 +239,7 @@ def frame(head: dict[str, Any], blob: bytes = b"") -> bytes:
     Raises:
         ValueError: it would be longer than a frame may be.
     """
-    text = json.dumps(head, separators=(",", ":")).encode()
+    text = _encode(head).encode()
     if len(text) + len(blob) > FRAME_LIMIT:
         raise ValueError(f"a frame of {len(text) + len(blob)} bytes is too long for boxd")
     return len(text).to_bytes(4) + len(blob).to_bytes(4) + text + blob

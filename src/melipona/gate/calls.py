@@ -32,6 +32,8 @@ OPEN_TURN = Hot(
     select(turns.c.id).where(turns.c.agent_id == bindparam("p_agent"), turns.c.state != literal_column("'ended'"))
 )
 ID_MOST = 200
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_sorted_text = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Parking(Protocol):
@@ -53,7 +55,7 @@ class CallId:
 
     @classmethod
     def of(cls, agent_id: AgentId, tool: str, arguments: Mapping[str, Any], own: str | None) -> CallId:
-        text = json.dumps(arguments, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        text = _sorted_text(arguments)
         digest = hashlib.sha256(f"{tool}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
         return cls(agent_id, tool, own[:ID_MOST] if own else None, digest)
 
@@ -117,7 +119,7 @@ def _once(c: Connection, call: CallId, epoch: int, op: Callable[[Connection], Js
     answer = op(c)
     if answer is None:
         return None
-    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    text = _text(answer)
     values = {"answer": text, "turn": turn, "epoch": epoch, "at": now(c)}
     if row is not None:
         c.execute(update(calls).where(calls.c.key == key).values(values))

@@ -35,6 +35,9 @@ STATUS: tuple[tuple[type[errors.MeliponaError], int], ...] = (
 """Families of `errors.py`, the more special first; anything else is 500."""
 
 
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 class Gone(Exception):
     """The other side hung up, or is too slow to count as there."""
 
@@ -149,7 +152,7 @@ class Exchange:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """A whole answer in JSON."""
-        body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        body = _text(content).encode("utf-8", "replace")
         await self.answer(status, body, media, headers)
 
     async def problem(self, error: errors.MeliponaError, *, status: int | None = None) -> None:

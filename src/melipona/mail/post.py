@@ -177,9 +177,7 @@ class Office:
         if not isinstance(letter.sender, AgentPrincipal):
             name = letter.sender.name
             return Place(None if reply is None else reply.thread, None if reply is None else reply.id, 0, (name,))
-        turn = rows.open_turn(c, letter.sender.id)
-        held = [] if turn is None else rows.leased_by(c, turn[0])
-        return place(letter.sender.name, to, held, reply)
+        return place(letter.sender.name, to, rows.held_by(c, letter.sender.id), reply)
 
     def _check_traffic(self, c: Connection, me: Party, spot: Place, to: AgentId | None) -> None:
         """The breaker (D-21) and the recipient's quota (T35)."""

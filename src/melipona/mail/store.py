@@ -39,6 +39,10 @@ _fence = (*_of_turn, _m.generation == bindparam("p_generation"))
 
 LEASABLE = Hot(select(*COLUMNS).where(_of_agent, _waiting, _due).order_by(_m.id).limit(bindparam("p_limit")))
 LEASED_BY = Hot(select(*COLUMNS).where(*_of_turn).order_by(_m.id))
+_open_turn_of = select(turns.c.id).where(turns.c.agent_id == bindparam("p_agent"), text("turns.state <> 'ended'"))
+HELD_BY = Hot(
+    select(*COLUMNS).where(_m.turn == _open_turn_of.scalar_subquery(), text("messages.state = 1")).order_by(_m.id)
+)
 LEASE = Hot(
     update(messages)
     .where(_m.id == bindparam("p_id"), _waiting)
@@ -87,7 +91,7 @@ def lease(
     if not found:
         return []
     leased: list[Message] = []
-    for message in _together(found, joining=LEASED_BY.one(c, p_turn=turn) is not None):
+    for message in _together(c, found, turn):
         row = replace(
             message,
             state=MessageState.LEASED,
@@ -113,8 +117,11 @@ def lease(
     return leased
 
 
-def _together(found: list[Message], *, joining: bool) -> list[Message]:
-    if not joining and delivered_alone(found[0]):
+def _together(c: Connection, found: list[Message], turn: TurnId) -> list[Message]:
+    """Those of `found` that the turn may have together, with what it holds already."""
+    if not any(delivered_alone(message) for message in found):
+        return found
+    if delivered_alone(found[0]) and LEASED_BY.one(c, p_turn=turn) is None:
         return found[:1]
     return [message for message in found if not delivered_alone(message)]
 
@@ -177,6 +184,11 @@ def give_back(
 def leased_by(c: Connection, turn: TurnId) -> list[Message]:
     """What a turn holds, oldest first."""
     return [message_of(row) for row in LEASED_BY.all(c, p_turn=turn)]
+
+
+def held_by(c: Connection, agent_id: AgentId) -> list[Message]:
+    """What an agent's open turn holds, oldest first; nothing without one."""
+    return [message_of(row) for row in HELD_BY.all(c, p_agent=agent_id)]
 
 
 def leased(c: Connection, turn: TurnId, generation: int) -> list[Message]:

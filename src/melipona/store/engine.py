@@ -272,6 +272,9 @@ class Store:
             self._loop.call_soon_threadsafe(self._settle, outcomes)
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        if self._writer.dead is not None:
+            self.broken.set()
+        self._publish([event for outcome in outcomes if outcome.error is None for event in outcome.events])
         for outcome in outcomes:
             if outcome.job.future.done():
                 continue
@@ -279,9 +282,9 @@ class Store:
                 outcome.job.future.set_exception(outcome.error)
             else:
                 outcome.job.future.set_result(outcome.value)
-        if self._writer.dead is not None:
-            self.broken.set()
-        events = [event for outcome in outcomes if outcome.error is None for event in outcome.events]
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        """Tell the subscribers: before the callers, so that what a message starts does not wait for its sender."""
         if events:
             for subscriber in tuple(self._subscribers):
                 self._tell(subscriber, events)

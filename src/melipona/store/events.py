@@ -38,6 +38,7 @@ _columns = (
     events.c.via,
 )
 PAGE = 500
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def record(
@@ -77,7 +78,7 @@ def record(
 
 def _encoded(data: Mapping[str, Any] | None) -> str:
     """Facts as JSON. A lone surrogate, which a hostile JSON text can hold, must not fail the change it comes with."""
-    text = json.dumps(data or {}, separators=(",", ":"), ensure_ascii=False)
+    text = _encode(data or {})
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -55,7 +55,12 @@ _SMALL_ONLY = (Text, TextDelta, DropPartial, Unknown)
 
 def log_path(turns: Path, turn: TurnId) -> Path:
     """Where a turn's log lies below the data folder's `turns`."""
-    return turns / f"{turn // 1000:05d}" / f"{turn}.jsonl"
+    return turns / log_name(turn)
+
+
+def log_name(turn: TurnId) -> str:
+    """The same, below that folder."""
+    return f"{turn // 1000:05d}/{turn}.jsonl"
 
 
 def event_as_json(event: EngineEvent) -> dict[str, Any]:

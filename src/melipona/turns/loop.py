@@ -101,6 +101,7 @@ class Turns:
         self._over: dict[AgentId, asyncio.Event] = {}
         self._wake = slots.freed
         self._stopping = False
+        self._loop = asyncio.get_running_loop()
         self._admission = asyncio.Lock()
         """Held from the transaction that opens turns until each has its runner."""
         self._followers: dict[int, set[asyncio.Event]] = {}
@@ -239,7 +240,8 @@ class Turns:
         one = self._open(c, agent, due) if agent is not None and due is not None else None
         if one is not None:
             runner = TurnRunner(self._p, one.turn, one.agent, one.mail)
-            runner.prompt_at_once(c)
+            if runner.prompt_at_once(c):
+                self._loop.call_soon_threadsafe(runner.ask_early)
             self._opened[one.turn.id] = runner
 
     def _free(self, c: Connection) -> int:
@@ -305,10 +307,9 @@ class Turns:
         mail = self._p.mail.lease(c, agent.id, turn, 1)
         if not mail:
             raise AssertionError(f"agent {agent.name} was due but had nothing to lease")
-        rows.set_cause(c, turn, agent.name, cause_of(mail))
-        opened = rows.open_turn_of(c, agent.id)
-        assert opened is not None
-        return Admitted(opened, agent, mail)
+        cause = cause_of(mail)
+        rows.set_cause(c, turn, agent.name, cause)
+        return Admitted(rows.as_begun(c, turn, due, epoch=self._p.epoch, cause=cause), agent, mail)
 
     # ---- idleness and sleep ----------------------------------------------------------------------------------------
 

@@ -16,6 +16,12 @@ from melipona.store.schema import boxes, outbox, programs, turns
 
 _of_id = programs.c.id == bindparam("p_id")
 _number = Hot(update(programs).where(_of_id).values(next_seq=programs.c.next_seq + 1).returning(programs.c.next_seq))
+_number_of_prompt = Hot(
+    update(programs)
+    .where(_of_id)
+    .values(next_seq=programs.c.next_seq + 1, wake_at=literal_column("NULL"))
+    .returning(programs.c.next_seq)
+)
 _line = Hot(
     insert(outbox).values(
         program_id=bindparam("p_id"), seq=bindparam("p_seq"), line=bindparam("p_line"), at=bindparam("p_now")
@@ -114,9 +120,10 @@ def end_idle(c: Connection, program: ProgramId) -> bool:
     return True
 
 
-def put_line(c: Connection, program: ProgramId, line: str) -> int:
-    """Queue a line for the engine in this transaction (D-44); its sequence number."""
-    row = _number.one(c, p_id=program)
+def put_line(c: Connection, program: ProgramId, line: str, *, prompts: bool = False) -> int:
+    """Queue a line for the engine in this transaction (D-44); its sequence number. An engine that it `prompts` idles no
+    more."""
+    row = (_number_of_prompt if prompts else _number).one(c, p_id=program)
     assert row is not None
     seq = int(row[0]) - 1
     _line.run(c, p_id=program, p_seq=seq, p_line=line, p_now=now(c))

@@ -25,7 +25,7 @@ from melipona.turns.closing import BOX_FAILED, Closing
 from melipona.turns.limit_hits import blamed_on_limit
 from melipona.turns.lines import LineTooLong, TooMuchOutput
 from melipona.turns.listener import Ended, TurnListener
-from melipona.turns.log import log_path
+from melipona.turns.log import log_name
 from melipona.turns.model import (
     COMPACT,
     ENGINE_GONE,
@@ -94,24 +94,32 @@ class TurnRunner:
         try:
             ending = await self._until_ended()
         finally:
+            if self._early is not None:
+                self._early.forget_answer()
             if self._listener is not None:
                 self._listener.close()
         await self._end(ending)
         return ending
 
-    def prompt_at_once(self, c: Connection) -> None:
+    def prompt_at_once(self, c: Connection) -> bool:
         """Store the prompt in the transaction that opens the turn, if the agent's engine is kept and goes on with it.
 
         Should the engine be gone when the turn begins, it is prompted like any other.
         """
         station = self.p.stations.get(self.agent.id)
         if station is None or station.stopping or not station.link.connected:
-            return
+            return False
         seat = EngineSeat(self.p, self.agent, station)
         row = program_rows.live_program(c, station.box)
         if row is not None and seat.goes_on_with(row):
             self._store_prompt(c, seat)
             self._early = seat
+        return self._early is not None
+
+    def ask_early(self) -> None:
+        """Ask boxd how the kept engine is, while the transaction that prompts it becomes durable."""
+        if self._early is not None:
+            self._early.ask_early()
 
     # ---- what others may ask -------------------------------------------------------------------------------------
 
@@ -373,13 +381,10 @@ class TurnRunner:
             self._seat.put_interrupt(c)
 
     def _store_prompt(self, c: Connection, seat: EngineSeat) -> None:
-        seq = seat.put_known(c, self._prompt_line(seat, mail_rows.waiting(c, self.agent.id)))
-        program_rows.set_program_wake(c, seat.program, None)
+        seq = seat.put_prompt(c, self._prompt_line(seat, mail_rows.waiting(c, self.agent.id)))
         box_rows.set_box_wake(c, seat.station.box, None)
-        path = log_path(self.p.turns_folder, self.turn.id).relative_to(self.p.turns_folder.parent)
-        rows.set_prompt(
-            c, self.turn.id, self.p.epoch, program=seat.program, seq=seq, model=seat.model, log_path=str(path)
-        )
+        path = f"{self.p.turns_folder.name}/{log_name(self.turn.id)}"
+        rows.set_prompt(c, self.turn.id, self.p.epoch, program=seat.program, seq=seq, model=seat.model, log_path=path)
 
     def _store_phase(self, c: Connection, seat: EngineSeat, line: str, compacted: int) -> None:
         program_rows.put_line(c, seat.program, line)

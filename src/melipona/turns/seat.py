@@ -39,6 +39,8 @@ class EngineSeat:
     _known: tuple[int, str] | None = None
     """A line that was just stored, with its number: it need not be read again."""
     _early: program_rows.Program | None = None
+    _asked: asyncio.Task[ProgramInfo] | None = None
+    """The question to boxd how the program is, if it was put before the turn began."""
     _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -75,6 +77,18 @@ class EngineSeat:
         self.row = self._early = row
         return True
 
+    def ask_early(self) -> None:
+        """Ask boxd now how the program is that `goes_on_with` has looked at, for `take`: what prompts it
+        is being made durable meanwhile. Should that fail, an answer that nobody wants changes nothing."""
+        if self._early is not None and self._asked is None and not self.station.over.is_set():
+            self._asked = asyncio.create_task(self.station.link.start(self._spec(self._early)))
+            self._asked.add_done_callback(_seen)
+
+    def forget_answer(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self._asked is not None:
+            self._asked.cancel()
+
     async def take(self, *, of_turn: ProgramId | None) -> bool:
         """The running program of the box, else a new one that resumes the agent's session.
 
@@ -85,7 +99,8 @@ class EngineSeat:
         if row is None:
             await self._start(self.agent.session)
             return False
-        info = await self.held().link.start(self._spec(row))
+        asked, self._asked = self._asked, None
+        info = await (asked or self.held().link.start(self._spec(row)))
         if of_turn == row.id or (self._early is not None and info.exit is None):
             self._sits(row, info)
             return self._early is not None
@@ -144,9 +159,9 @@ class EngineSeat:
                 await self.held().link.write(self.program, seq, line.encode() + b"\n")
                 self._sent = seq
 
-    def put_known(self, c: Connection, line: str) -> int:
-        """Store a line that is sent next; its number."""
-        seq = program_rows.put_line(c, self.program, line)
+    def put_prompt(self, c: Connection, line: str) -> int:
+        """Store a prompt, which is sent next; its number."""
+        seq = program_rows.put_line(c, self.program, line, prompts=True)
         self._known = (seq, line)
         return seq
 
@@ -231,3 +246,9 @@ class EngineSeat:
         program_rows.end_program(c, program)
         agent_rows.set_session(c, self.agent.id, None)
         agent_rows.record_session_lost(c, self.agent.id, self.agent.name)
+
+
+def _seen(asked: asyncio.Task[ProgramInfo]) -> None:
+    """Its error is of no interest unless `take` waits for it."""
+    if not asked.cancelled():
+        asked.exception()

@@ -97,8 +97,13 @@ _begin = Hot(
         compacted=literal_column("0"),
     )
 )
-_has_run = Hot(update(agents).where(agents.c.id == bindparam("p_id")).values(held_at=literal_column("NULL"), has_run=1))
-_has_run_held = Hot(update(agents).where(agents.c.id == bindparam("p_id")).values(has_run=1))
+_never_ran = agents.c.has_run == literal_column("0")
+_has_run = Hot(
+    update(agents)
+    .where(agents.c.id == bindparam("p_id"), or_(_never_ran, agents.c.held_at.is_not(None)))
+    .values(held_at=literal_column("NULL"), has_run=literal_column("1"))
+)
+_has_run_held = Hot(update(agents).where(agents.c.id == bindparam("p_id"), _never_ran).values(has_run=1))
 _cause = Hot(
     update(turns)
     .where(turns.c.id == bindparam("p_id"))
@@ -219,6 +224,25 @@ def set_cause(c: Connection, turn: TurnId, agent: AgentName, cause: Cause) -> No
     _cause.run(c, p_id=turn, p_cause=json.dumps(cause.as_json()), p_by=cause.kind)
     data = {"id": turn, "cause": cause.as_json()}
     events.record(c, "turn.started", agent=agent, subject=f"t{turn}", data=data)
+
+
+def as_begun(c: Connection, turn: TurnId, agent: DueAgent, *, epoch: int, cause: Cause) -> OpenTurn:
+    """The turn that `open_turn` and `set_cause` have written in this transaction, as `open_turn_of` would read it."""
+    return OpenTurn(
+        id=turn,
+        agent_id=agent.id,
+        agent=agent.name,
+        state=TurnState.RUNNING,
+        epoch=epoch,
+        generation=1,
+        program=None,
+        prompt_seq=None,
+        compacted=0,
+        interrupt_by=None,
+        started_at=now(c),
+        log_path=None,
+        woken=cause.kind,
+    )
 
 
 def open_turns(c: Connection) -> list[OpenTurn]:

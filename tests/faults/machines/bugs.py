@@ -117,7 +117,7 @@ BUGS = (
         "a turn without a cause",
         TURNS,
         "turns.loop:Turns._open",
-        "rows.set_cause(c, turn, agent.name, cause_of(mail))",
+        "rows.set_cause(c, turn, agent.name, cause)",
         "pass",
         "I-6",
     ),
