@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from anyio import fail_after, move_on_after, sleep, to_thread, wait_readable
+from anyio import CancelScope, fail_after, move_on_after, sleep, to_thread, wait_readable
 
 from melipona.boxes import identity
 from melipona.boxes.box_inits import boxes_of, init_command
@@ -244,7 +244,10 @@ class BubblewrapBoxDriver:
         try:
             init = await starting.init()
             unit = _leaf(self.hive, spec.id)
-            leaves = self.cgroups.add(unit, init.pid, spec.limits) or self.cgroups.scope_of(init.pid, unit)
+            with CancelScope(
+                shield=True
+            ):  # what was made must be known, to be removed; the kernel takes some milliseconds
+                leaves = await to_thread.run_sync(self._limit, unit, init.pid, spec)
             starting.release()
             await starting.becomes(init, program)
         except BaseException:
@@ -253,6 +256,10 @@ class BubblewrapBoxDriver:
             remove(leaves)
             raise
         return init, leaves
+
+    def _limit(self, unit: str, pid: int, spec: BoxSpec) -> list[str]:
+        """Put a box's init under its limits; the folders of its control group. Blocks while the kernel moves it."""
+        return self.cgroups.add(unit, pid, spec.limits) or self.cgroups.scope_of(pid, unit)
 
     async def _launch(
         self, user: Owner, spec: BoxSpec, prepared: Prepared, program: Sequence[str], starting: Starting
