@@ -120,13 +120,13 @@ class Hive:
         with closing(sqlite3.connect(f"file:{self.data / 'mel.db'}?mode=ro", uri=True)) as c:
             return c.execute(query, values).fetchall()
 
-    def wait(self, look: Callable[[], bool], what: str, within: float = 60) -> None:
-        """Look again and again until it is so."""
+    def wait(self, look: Callable[[], bool], what: str, within: float = 60, *, every: float = LOOK) -> None:
+        """Look again and again until it is so. Looking costs processor time, which what is measured may need itself."""
         end = time.perf_counter() + within
         while not look():
             if time.perf_counter() > end or (self.process is not None and self.process.poll() is not None):
                 raise RuntimeError(f"waited in vain for {what}:\n{self.log}")
-            time.sleep(LOOK)
+            time.sleep(every)
 
 
 @contextmanager

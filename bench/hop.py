@@ -1,7 +1,8 @@
 """From an agent's call of `send` to the line in the other agent's box: HTTP over the gate, durable, leased, prompted.
 
 Both boxes are this process (`socket_box`), so both ends are on one clock. The receiver's engine is kept and idle. The
-floor is a server on the same loop and the same sockets that makes one page durable and passes a line on.
+floor is a server on the same loop and the same sockets that makes one page durable and passes a line on. A second one
+(`hop_steps`) does by hand what no hop can be without: parsing, one transaction of the same statements, a thread for it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,13 @@ from bench.rounds import Contender, Run
 from bench.socket_box import SocketBox, box_folders, request
 from melipona.daemon_process import loop_factory
 
-FLOOR = "socket + fdatasync"
+FLOOR, STEPS = "socket + fdatasync", "obligatory steps"
 FIGURES = (
     Figure("box_has_line_p50", "us", FLOOR),
     Figure("box_has_line_p99", "us", FLOOR),
     Figure("answered_p50", "us", FLOOR),
     Figure("cpu", "us", FLOOR),
+    Figure("over_steps_p50", "us", STEPS),
 )
 CONFIG = FREE.replace("[mail]", "[turns]\ncap = 4\n[mail]")
 BODY = json.dumps({"to": "ben", "body": "x" * 440}).encode()
@@ -102,6 +104,7 @@ def _summary(taken: list[tuple[float, float]]) -> dict[str, float]:
     return {
         "answered_p50": percentile([answered for answered, _ in taken], 50) * 1e6,
         "box_has_line_p50": percentile(has_line, 50) * 1e6,
+        "over_steps_p50": percentile(has_line, 50) * 1e6,
         "box_has_line_p99": percentile(has_line, 99) * 1e6,
     }
 
@@ -125,27 +128,32 @@ class FloorServer(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
 
 
-async def serve_floor(folder: Path) -> None:
-    """The floor's process: dials `box`, then serves `gate`."""
-    loop = asyncio.get_running_loop()
+def page_server(folder: Path, other: asyncio.WriteTransport) -> FloorServer:
+    """The floor's server, with a page of its own."""
     fd = os.open(folder / "page", os.O_CREAT | os.O_RDWR, 0o600)
     os.pwrite(fd, PAGE, 0)
     os.fsync(fd)
+    return FloorServer(fd, other)
+
+
+async def serve(folder: Path, make: Callable[[Path, asyncio.WriteTransport], asyncio.Protocol]) -> None:
+    """A floor's process: dials `box`, then serves `gate`."""
+    loop = asyncio.get_running_loop()
     other, _ = await loop.create_unix_connection(asyncio.Protocol, str(folder / "box"))
-    server = await loop.create_unix_server(lambda: FloorServer(fd, other), str(folder / "gate.new"))
+    server = await loop.create_unix_server(lambda: make(folder, other), str(folder / "gate.new"))
     (folder / "gate.new").rename(folder / "gate")
     await server.serve_forever()
 
 
 class Floor:
-    """The floor's process and both its sockets."""
+    """A floor's process, the module `program`, and both its sockets."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, program: str = "bench.hop") -> None:
         folder.mkdir()
         listener = stack.enter_context(socket.socket(socket.AF_UNIX))
         listener.bind(str(folder / "box"))
         listener.listen()
-        argv = [sys.executable, "-m", "bench.hop", str(folder)]
+        argv = [sys.executable, "-m", program, str(folder)]
         self._process = subprocess.Popen(argv, cwd=ROOT)
         stack.callback(self._process.wait)
         stack.callback(self._process.kill)
@@ -183,13 +191,18 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
         hive = stack.enter_context(running(run.folder / "hive", config=CONFIG, program=("-m", "bench.socket_box")))
         hops = Hops(hive)
         stack.callback(hops.close)
-        floor = Floor(run.folder / "floor", stack)
+        floor, steps = Floor(run.folder / "floor", stack), Floor(run.folder / "steps", stack, "bench.hop_steps")
         for _ in range(run.size(100, 40, 1)):
             hops.once()
             floor.once()
-        yield {FLOOR: lambda: floor.measure(count * 3), OURS: lambda: hops.measure(count)}
+            steps.once()
+        yield {
+            FLOOR: lambda: floor.measure(count * 3),
+            STEPS: lambda: steps.measure(count * 2),
+            OURS: lambda: hops.measure(count),
+        }
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve_floor(Path(sys.argv[1])))
+        runner.run(serve(Path(sys.argv[1]), page_server))

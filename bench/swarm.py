@@ -26,6 +26,8 @@ from melipona.testing.model_stub import ModelStub
 
 BARE = "claude by hand"
 CAP, TURNS = 4, 2
+LOOK = 0.05
+"""Seconds between two looks at the hive: others wait for the slot of an agent that has no message yet."""
 ROUNDS = QUICK_ROUNDS = 1
 FIGURES = (Figure("turns_per_minute", "/min", BARE), Figure("failed_turns", "count"))
 CONFIG = FREE.replace("[mail]", f"[turns]\ncap = {CAP}\n[mail]")
@@ -66,7 +68,7 @@ def _hive(hive: Hive, name: str, agents: int) -> Values:
         hive.agent(agent, engine="claude", model="sonnet")
     began = time.perf_counter()
     sent = dict.fromkeys(names, 0)
-    hive.wait(lambda: _all_ended(hive, name, sent), "the turns of claude", 240)
+    hive.wait(lambda: _all_ended(hive, name, sent), "the turns of claude", 240, every=LOOK)
     seconds = time.perf_counter() - began
     failed = hive.rows("SELECT count(*) FROM turns WHERE agent LIKE ? AND result <> 'ok'", f"{name}-%")
     for agent in names:
@@ -98,4 +100,5 @@ def contenders(run: Run) -> Generator[Mapping[str, Contender]]:
         env = {"ANTHROPIC_BASE_URL": stub.url, "ANTHROPIC_API_KEY": KEY}
         hive = stack.enter_context(running(run.folder / "hive", config=CONFIG, env=env))
         bare = Bare(run.folder, portal, agents)
+        _hive(hive, "first", 1)  # the first box of a daemon waits for a library of a second to be loaded
         yield {BARE: bare.swarm, OURS: lambda: _hive(hive, "swarm", agents)}

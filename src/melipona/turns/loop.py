@@ -101,7 +101,7 @@ class Turns:
         self._over: dict[AgentId, asyncio.Event] = {}
         self._wake = slots.freed
         self._stopping = False
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._admission = asyncio.Lock()
         """Held from the transaction that opens turns until each has its runner."""
         self._followers: dict[int, set[asyncio.Event]] = {}
@@ -115,7 +115,7 @@ class Turns:
     async def run(self, tasks: TaskGroup) -> None:
         """Admit turns until cancelled. Runners live in `tasks`."""
         tasks.start_soon(self._run_committed, tasks, name="turns of senders")
-        self._ready = True
+        self._loop, self._ready = asyncio.get_running_loop(), True
         while True:
             self._wake.clear()
             looked: Looked | None = None
@@ -240,7 +240,7 @@ class Turns:
         one = self._open(c, agent, due) if agent is not None and due is not None else None
         if one is not None:
             runner = TurnRunner(self._p, one.turn, one.agent, one.mail)
-            if runner.prompt_at_once(c):
+            if runner.prompt_at_once(c) and self._loop is not None:
                 self._loop.call_soon_threadsafe(runner.ask_early)
             self._opened[one.turn.id] = runner
 
