@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 import struct
 import time
@@ -150,7 +149,7 @@ class Client:
         Raises:
             ClientError: and its kinds.
         """
-        headers = {"Idempotency-Key": key or secrets.token_hex(16)}
+        headers = {"Idempotency-Key": key or os.urandom(16).hex()}
         return self._repeated(lambda: self._call("POST", PREFIX + path, body, headers, None))
 
     def patch(self, path: str, body: Json) -> Json:
