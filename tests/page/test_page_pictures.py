@@ -70,6 +70,8 @@ def _normal(c: sqlite3.Connection) -> None:
         "UPDATE turns SET input_tokens = 1200, output_tokens = 800, cache_read_tokens = 91000, cost_micro_usd = 41000"
     )
     c.execute("UPDATE messages SET wake = 0")
+    c.execute("UPDATE agents SET budget_micro_usd = 2000000 WHERE name IN ('ana', 'cleo')")
+    c.execute("UPDATE agents SET budget_micro_usd = 1000000 WHERE name = 'ben'")
     _spent(c)
 
 

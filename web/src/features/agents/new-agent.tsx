@@ -4,10 +4,11 @@ import { useMe, whyNot } from "~/live/may";
 import { useHive } from "~/live/store";
 import { Button } from "~/ui/button";
 import { Dialog } from "~/ui/dialog";
-import { Field, Input, Select, TextArea } from "~/ui/field";
+import { Field, Input, Select } from "~/ui/field";
 import { Fold } from "~/ui/fold";
 import { ProblemNotice } from "~/ui/notice";
 import { create, useAct } from "./actions";
+import { BudgetField, ModelField, PlaybookField } from "./fields";
 
 const ENGINES = [
   { value: "playbook", label: "playbook: by a file, without a key" },
@@ -77,46 +78,19 @@ function Form({ onClose }: { onClose: () => void }): ReactNode {
         {(id) => <Select id={id} value={engine} onPick={setEngine} choices={ENGINES} className="w-full" />}
       </Field>
       {engine === "playbook" ? (
-        <Field label="Playbook" hint="TOML; empty: it answers every message with what it heard.">
-          {(id) => (
-            <TextArea
-              id={id}
-              value={playbook}
-              onChange={(event) => setPlaybook(event.target.value)}
-              rows={playbook ? 10 : 2}
-              spellCheck={false}
-              className="font-mono text-sm"
-              placeholder={'[[rule]]\nsteps = [{ send = "hello {sender}" }]'}
-            />
-          )}
-        </Field>
+        <PlaybookField
+          value={playbook}
+          onChange={setPlaybook}
+          hint="TOML; empty: it answers every message with what it heard."
+          rows={playbook ? 10 : 2}
+        />
       ) : (
-        <Field label="Model" hint="Empty: the hive's default.">
-          {(id) => (
-            <Input
-              id={id}
-              value={model}
-              onChange={(event) => setModel(event.target.value)}
-              spellCheck={false}
-            />
-          )}
-        </Field>
+        <ModelField value={model} onChange={setModel} hint="Empty: the hive's default." />
       )}
       <Fold summary="Budget and role" className="-ml-1.5">
         {() => (
           <div className="space-y-4 pt-1">
-            <Field label="Budget a day, USD" hint="Empty: the hive's default; 0: no limit of its own.">
-              {(id) => (
-                <Input
-                  id={id}
-                  type="number"
-                  min="0"
-                  step="0.01"
-                  value={budget}
-                  onChange={(event) => setBudget(event.target.value)}
-                />
-              )}
-            </Field>
+            <BudgetField value={budget} onChange={setBudget} />
             <label className="flex items-center gap-2">
               <input
                 type="checkbox"

@@ -2,10 +2,11 @@ import { type FormEvent, type ReactNode, useState } from "react";
 import type { Agent, Changes } from "~/api/client";
 import { useMe, whyNot } from "~/live/may";
 import { Button } from "~/ui/button";
-import { Field, Input, TextArea } from "~/ui/field";
+import { Field, Input } from "~/ui/field";
 import { ProblemNotice } from "~/ui/notice";
 import { change, useAct } from "./actions";
 import { Facts } from "./facts";
+import { BudgetField, ModelField, PlaybookField, TurnsField } from "./fields";
 
 /** What a person may change of an agent. Only what was touched is sent. */
 export function SettingsTab({ agent }: { agent: Agent }): ReactNode {
@@ -52,54 +53,21 @@ function Form({ agent }: { agent: Agent }): ReactNode {
       <fieldset disabled={refusal !== null} className="space-y-4">
         {refusal !== null && <p className="text-muted">{refusal}.</p>}
         {agent.engine === "playbook" ? (
-          <Field label="Playbook" hint="Replaces the present one. Leave it empty to keep that.">
-            {(id) => (
-              <TextArea
-                id={id}
-                value={playbook}
-                onChange={(event) => setPlaybook(event.target.value)}
-                rows={6}
-                spellCheck={false}
-                className="font-mono text-sm"
-              />
-            )}
-          </Field>
+          <PlaybookField
+            value={playbook}
+            onChange={setPlaybook}
+            hint="Replaces the present one. Leave it empty to keep that."
+            rows={6}
+          />
         ) : (
-          <Field label="Model" hint="Empty: the hive's default. It applies from the next turn on.">
-            {(id) => (
-              <Input
-                id={id}
-                value={model}
-                onChange={(event) => setModel(event.target.value)}
-                spellCheck={false}
-              />
-            )}
-          </Field>
+          <ModelField
+            value={model}
+            onChange={setModel}
+            hint="Empty: the hive's default. It applies from the next turn on."
+          />
         )}
-        <Field label="Budget a day, USD" hint="Empty: the hive's default; 0: no limit of its own.">
-          {(id) => (
-            <Input
-              id={id}
-              type="number"
-              min="0"
-              step="0.01"
-              value={budget}
-              onChange={(event) => setBudget(event.target.value)}
-            />
-          )}
-        </Field>
-        <Field label="Turns an hour" hint="Empty: the hive's default; 0: no limit.">
-          {(id) => (
-            <Input
-              id={id}
-              type="number"
-              min="0"
-              step="1"
-              value={turns}
-              onChange={(event) => setTurns(event.target.value)}
-            />
-          )}
-        </Field>
+        <BudgetField value={budget} onChange={setBudget} />
+        <TurnsField value={turns} onChange={setTurns} />
         <Field label="May write to" hint="Names, apart by commas. Empty: everybody.">
           {(id) => (
             <Input
