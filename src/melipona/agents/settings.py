@@ -61,7 +61,7 @@ def _budget(value: Any) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= USD_MOST:
-        raise Invalid(f"a budget is 0 to {USD_MOST} USD a day", remedy="0 means no limit of its own")
+        raise Invalid(f"a budget is 0 to {USD_MOST} USD a day", remedy="0 is the hive's default")
     return round(value * 1_000_000)
 
 

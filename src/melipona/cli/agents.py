@@ -31,7 +31,7 @@ def agent() -> None:
 @click.option("--playbook", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TOML for `playbook`.")
 @click.option("--role", type=click.Choice(["worker", "manager"]), help="At most one agent is the manager.")
 @click.option("--model", help="As the model API calls it.")
-@click.option("--budget", type=click.FloatRange(min=0), help="USD a day; 0 means no limit of its own.")
+@click.option("--budget", type=click.FloatRange(min=0), help="USD a day; 0 is the default of the hive.")
 @click.option("--turns-per-hour", type=click.IntRange(min=0), help="0 means no limit.")
 @click.option("--allow", multiple=True, metavar="NAME", help="Whom it may write to; default everybody.")
 @pass_env
@@ -82,7 +82,7 @@ def show(env: Env, name: str) -> None:
 @click.option("--model", help="As the model API calls it; `default` for the hive's.")
 @click.option("--playbook", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--role", type=click.Choice(["worker", "manager"]))
-@click.option("--budget", type=click.FloatRange(min=0), help="USD a day; 0 means no limit of its own.")
+@click.option("--budget", type=click.FloatRange(min=0), help="USD a day; 0 is the default of the hive.")
 @click.option("--turns-per-hour", type=click.IntRange(min=0), help="0 means no limit.")
 @click.option("--allow", multiple=True, metavar="NAME", help="Whom it may write to; `*` alone means everybody.")
 @pass_env
