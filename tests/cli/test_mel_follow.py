@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from melipona.cli.log import ending
+from melipona.clock import ManualClock
 from melipona.store import events
 from melipona.testing.served import ServedHive, served
 
@@ -93,6 +97,49 @@ def test_following_a_log_goes_on_with_the_next_turn(data: Path) -> None:
             hive.grow(second, _text("two"))
             assert "two" in lines.next()
             assert lines.end() == 130
+
+
+def test_following_a_log_shows_every_turn_also_those_that_came_and_went_meanwhile(data: Path) -> None:
+    """`mel log ana -f`: two turns may begin and end between two looks; each says when it began."""
+    with served(data) as hive:
+        hive.client.post("/agents", {"name": "ana", "engine": "playbook"})
+        first = hive.open_turn("ana")
+        with following(data, "log", "ana", "-f") as lines:
+            assert re.fullmatch(rf"t{first}  ana  woken by .*  \d\d:\d\d:\d\d", lines.next())
+            quick = []
+            hive.grow(first, _text("one"))
+            assert "one" in lines.next()
+            hive.end_turn(first)
+            for _ in range(3):
+                quick.append(hive.open_turn("ana"))
+                hive.end_turn(quick[-1])
+            assert lines.next().startswith(f"t{first}  ok")
+            for turn in quick:
+                assert lines.next().startswith(f"t{turn}  ana")
+                assert lines.next().startswith(f"t{turn}  ok")
+            assert lines.end() == 130
+
+
+def test_the_end_of_a_turn_says_why_how_long_and_how_much() -> None:
+    """DESIGN.md: each thing with its time; what was not counted is left out (LE-4)."""
+    turn = {"reason": "max_output", "duration_ms": 130_000, "cost_usd": 0.31}
+    assert ending(turn) == "  max_output  2 min  $0.31"
+    assert ending({"reason": None, "duration_ms": None, "cost_usd": None}) == ""
+
+
+def test_events_of_another_day_say_which(data: Path) -> None:
+    """DESIGN.md: facts with their time, also where `mel events -f` is left open for days."""
+    clock = ManualClock(datetime.now(UTC) - timedelta(days=3))
+    with served(data, clock=clock) as hive:
+        _record(hive, 2)
+        before = hive.read(events.last_number)
+        clock.advance(timedelta(days=3))
+        _record(hive, 1)
+        argv = [sys.executable, "-m", "melipona.cli.main", "events", "--kind", "test."]
+        environment = {**os.environ, "MEL_DATA": str(data)}
+        listed = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [bool(re.fullmatch(r"\d{4}-\d\d-\d\d", line)) for line in listed] == [False, True, False, False]
+    assert listed[2].split()[0] == str(before)
 
 
 def _text(text: str) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from melipona.cli.out import GLYPHS, Cell, Column, Out, json_text, width
+from melipona.cli.out import GLYPHS, NEED, Cell, Column, Out, json_text, width
+from melipona.cli.status import agent_table, sentence
+from melipona.client import Json
 from melipona.testing.served import ServedHive
 
 Mel = Any
@@ -172,3 +174,26 @@ def test_the_status_fits_one_screen_with_those_in_need_on_top(
     assert len(lines) < 24
     assert "more: mel agent list" in lines[-1]
     assert mel("status").out.count("worker-") == 40
+
+
+def test_the_status_shows_what_is_wrong_above_what_runs_and_says_how_many_need_you() -> None:
+    """DESIGN.md: sorted by need, then by change, as on the page; a state from a newer hive is not hidden (LE-15)."""
+    order = ["needs_you", "newer", *NEED[1:]]
+    agents = [_row(f"a-{state}".replace("_", "-"), state) for state in reversed(order)]
+    agents += [_row("b-stuck", "stuck", since="2026-11-30T12:00:01Z"), _row("b-needs", "needs_you")]
+    out = io.StringIO()
+    agent_table(Out(stdout=out), agents)
+    assert set(NEED) == set(GLYPHS)
+    names = [line.split()[0] for line in out.getvalue().splitlines()[1:]]
+    assert names[:2] == ["a-needs-you", "b-needs"]
+    assert set(names[2:4]) == {"a-newer", "a-failed"}
+    assert names[4:] == ["b-stuck", "a-stuck", *(f"a-{state}" for state in NEED[3:])]
+    assert sentence(agents).startswith("13 agents, 2 need you, 1 failed, 2 stuck, 1 working")
+    assert sentence(agents[-1:]) == "1 agent, 1 needs you"
+
+
+def _row(name: str, state: str, since: str = "2026-11-30T12:00:00Z") -> Json:
+    nothing = dict.fromkeys(("model", "detail", "status", "status_at", "until"))
+    context = {"tokens": None, "window": None}
+    counts = {"context": context, "waiting": 0, "spent_usd": 0}
+    return {"name": name, "state": state, "since": since, "engine": "playbook", **nothing, **counts}

@@ -10,7 +10,7 @@ import click
 from melipona.cli.env import Env, pass_env
 from melipona.cli.options import Command, complete_agents, paging
 from melipona.cli.out import Cell
-from melipona.cli.words import clock_time
+from melipona.cli.words import clock_time, day, today
 from melipona.client import ClientError, Json, Unreachable
 
 AGAIN_SECONDS = 1.0
@@ -46,13 +46,15 @@ def events(
         if env.json:
             env.out.json(listed)
             return
+        lines = _Lines(env)
         for event in listed["items"]:
-            _line(env, event)
+            lines.show(event)
 
 
 def _follow(env: Env, after: int | None, agent: str | None, kind: str | None) -> None:
     """Print events until interrupted; a daemon that restarts is waited for, and nothing is missed."""
     last = None
+    lines = _Lines(env)
     env.client.get("/events/page", limit=1)  # a hive that is not there is told at once
     while True:
         try:
@@ -63,7 +65,7 @@ def _follow(env: Env, after: int | None, agent: str | None, kind: str | None) ->
                 if name == "reset":
                     env.out.note(f"the hive was restored or is another one; it goes on from event {event['event']}")
                 elif kind is None or _is_kind(event["kind"], kind):
-                    env.out.json(event) if env.json else _line(env, event)
+                    env.out.json(event) if env.json else lines.show(event)
         except Unreachable:
             pass
         time.sleep(AGAIN_SECONDS)
@@ -71,6 +73,22 @@ def _follow(env: Env, after: int | None, agent: str | None, kind: str | None) ->
 
 def _is_kind(found: str, wanted: str) -> bool:
     return found.startswith(wanted) if wanted.endswith(".") else found == wanted
+
+
+class _Lines:
+    """Events as lines; the day stands above those of another day than the line before, and than today at first."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self._day = today()
+
+    def show(self, event: Json) -> None:
+        """Print one."""
+        on = day(event["at"])
+        if on != self._day:
+            self._env.out.line(Cell(on, "dim"))
+            self._day = on
+        _line(self._env, event)
 
 
 def _line(env: Env, event: Json) -> None:

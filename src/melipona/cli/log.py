@@ -13,9 +13,11 @@ from melipona.cli.env import Env, pass_env
 from melipona.cli.options import Command, complete_agents
 from melipona.cli.out import Cell
 from melipona.cli.turns import cause_text
+from melipona.cli.words import duration, moment, money
 from melipona.client import NOT_FOUND, ClientError, Json, Problem, Unreachable, segment
 
 AGAIN_SECONDS = 0.5
+LOOK_BACK = 50
 _TURN = re.compile(r"t?[0-9]+")
 RESULT_LINES = 6
 QUIET = frozenset({"start", "text_delta", "drop_partial", "usage_claim", "context_size", "unknown"})
@@ -54,22 +56,32 @@ def _latest(env: Env, name: str) -> Json | None:
 
 
 def _next(env: Env, name: str, after: int) -> Json:
-    """The agent's next turn, once there is one."""
+    """The agent's next turn, once there is one: the oldest after `after`, however many came meanwhile."""
     while True:
-        items: list[Json] = []
         try:
-            items = env.client.get(f"/agents/{segment(name)}/turns", limit=1)["items"]
+            found = _first_after(env, name, after)
         except Unreachable:
-            pass
-        if items and items[0]["id"] > after:
-            return items[0]
+            found = None
+        if found is not None:
+            return found
         time.sleep(AGAIN_SECONDS)
+
+
+def _first_after(env: Env, name: str, after: int) -> Json | None:
+    path = f"/agents/{segment(name)}/turns"
+    page = env.client.get(path, limit=LOOK_BACK)
+    newer: list[Json] = [turn for turn in page["items"] if turn["id"] > after]
+    while len(newer) == LOOK_BACK and page["next"]:
+        page = env.client.get(path, limit=LOOK_BACK, next=page["next"])
+        newer = [turn for turn in page["items"] if turn["id"] > after] or newer[-1:]
+    return newer[-1] if newer else None
 
 
 def _show(env: Env, turn: Json, follow: bool) -> None:
     """Print one turn to its end (with `follow`), across restarts of the daemon."""
     if not env.json:
-        env.out.line(Cell(f"t{turn['id']}  {turn['agent']}  woken by {cause_text(turn['cause'])}", "bold"))
+        head = f"t{turn['id']}  {turn['agent']}  woken by {cause_text(turn['cause'])}"
+        env.out.line(Cell(head, "bold"), Cell(f"  {moment(turn['started_at'])}", "dim"))
     position, over = 0, False
     while not over:
         over = not follow
@@ -86,7 +98,14 @@ def _show(env: Env, turn: Json, follow: bool) -> None:
             time.sleep(AGAIN_SECONDS)
     ended = env.client.get(f"/turns/{turn['id']}")
     if not env.json and ended["result"]:
-        env.out.line(Cell(f"t{turn['id']}  {ended['result']}  {ended['reason'] or ''}", "bold"))
+        env.out.line(Cell(f"t{turn['id']}  {ended['result']}", "bold"), Cell(ending(ended), "dim"))
+
+
+def ending(turn: Json) -> str:
+    """Why a turn ended, how long it took and what it cost, as far as that is known."""
+    took, cost = turn["duration_ms"], turn["cost_usd"]
+    facts = [turn["reason"], None if took is None else duration(took / 1000), money(cost) if cost else None]
+    return "".join(f"  {fact}" for fact in facts if fact)
 
 
 def _piece(env: Env, piece: Json) -> None:

@@ -30,8 +30,8 @@ GLYPHS = {
 }
 """State → shape, letter, style."""
 
-NEED = tuple(GLYPHS)
-"""States in the order of need."""
+NEED = ("needs_you", "failed", "stuck", "working", "changing", "queued", "waiting", "paused", "idle", "off")
+"""States in the order of need, as on the page."""
 
 _STYLES = {"dim": "2", "bold": "1", "red": "31", "yellow": "33", "magenta": "35", "cyan": "36", "green": "32"}
 _HIDDEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})

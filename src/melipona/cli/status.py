@@ -81,14 +81,19 @@ def _of_the_disk(disk: Json | None, checked: Json | None) -> list[str]:
 def sentence(agents: list[Json]) -> str:
     """How the swarm is, in a few words."""
     counts = Counter(agent["state"] for agent in agents)
-    shown = [f"{counts[state]} {state.replace('_', ' ')}" for state in (*NEED, *sorted(set(counts) - set(NEED)))]
-    parts = [text for text in shown if not text.startswith("0 ")]
+    parts = [_in_words(counts[state], state) for state in (*NEED, *sorted(set(counts) - set(NEED))) if counts[state]]
     return ", ".join([_count(len(agents), "agent") if agents else "no agents", *parts])
 
 
+def _in_words(count: int, state: str) -> str:
+    return f"{count} {'need you' if state == 'needs_you' and count > 1 else state.replace('_', ' ')}"
+
+
 def agent_table(out: Out, agents: list[Json], *, most: int | None = None) -> int:
-    """Agents, those in need first, at most `most`; how many were left out."""
-    order = sorted(agents, key=lambda agent: (_need(agent["state"]), agent["name"]))
+    """Agents, those in need first and of them what changed last, at most `most`; how many were left out."""
+    order = sorted(agents, key=lambda agent: agent["name"])
+    order.sort(key=lambda agent: agent["since"], reverse=True)
+    order.sort(key=lambda agent: _need(agent["state"]))
     shown = order if most is None else order[:most]
     out.table(COLUMNS, [_row(out, agent) for agent in shown])
     return len(order) - len(shown)
@@ -121,13 +126,14 @@ def what(agent: Json) -> str:
 
 def _beside(state: Json) -> str:
     spent, daemon = state["spent"], state["daemon"]
-    budget = f" of {spent['budget_usd']:g}" if spent["budget_usd"] else ""
+    budget = f" of ${spent['budget_usd']:g}" if spent["budget_usd"] else ""
     where = f"   {state['api']}" if daemon and state["api"] else "   not running"
     return f"   {money(spent['usd'])}{budget} today{where}"
 
 
 def _need(state: str) -> int:
-    return NEED.index(state) if state in NEED else len(NEED)
+    """A state that this version does not know comes right after what needs a person (LE-15)."""
+    return NEED.index(state) if state in NEED else 1
 
 
 def _count(number: int, noun: str) -> str:

@@ -38,7 +38,22 @@ def duration(seconds: float) -> str:
 
 def clock_time(at: str) -> str:
     """The local time of day of a time of the API."""
-    return datetime.fromtimestamp(_micros(at) / 1_000_000, UTC).astimezone().strftime("%H:%M:%S")
+    return _local(at).strftime("%H:%M:%S")
+
+
+def day(at: str) -> str:
+    """The local day of a time of the API: 2026-11-30."""
+    return _local(at).strftime("%Y-%m-%d")
+
+
+def today(clock: Clock | None = None) -> str:
+    """The local day that it is."""
+    return datetime.fromtimestamp((clock or SystemClock()).now() / 1_000_000, UTC).astimezone().strftime("%Y-%m-%d")
+
+
+def moment(at: str, clock: Clock | None = None) -> str:
+    """The local time of day of a time of the API, with the day when it is not today's."""
+    return clock_time(at) if day(at) == today(clock) else f"{day(at)} {clock_time(at)}"
 
 
 def money(usd: float | None) -> str:
@@ -55,6 +70,10 @@ def amount(number: int | None) -> str:
     if number < 1000:
         return str(number)
     return f"{number / 1000:.1f} k" if number < 1_000_000 else f"{number / 1_000_000:.1f} M"
+
+
+def _local(at: str) -> datetime:
+    return datetime.fromtimestamp(_micros(at) / 1_000_000, UTC).astimezone()
 
 
 def _micros(at: str) -> int:
