@@ -7,7 +7,17 @@ import { outlook } from "~/features/agents/composer";
 import { type Item, timeline } from "~/features/agents/timeline";
 import { filesOf } from "~/features/audit/audit";
 import { asCsv, asJsonLines } from "~/features/audit/export";
-import { agentsToday, byDay, cacheShare, days, forecast, stacked, sums } from "~/features/costs/figures";
+import {
+  agentsToday,
+  byDay,
+  cacheShare,
+  days,
+  drawn,
+  forecast,
+  stacked,
+  sums,
+  told,
+} from "~/features/costs/figures";
 import { apart } from "~/features/health/health";
 import { lanes } from "~/features/messages/sequence";
 import { sections, sentence } from "~/features/swarm/roster";
@@ -377,6 +387,25 @@ test("costs add up, in the table and in the chart", () => {
   expect(forecast(today)).toBe(6);
 });
 
+test("a day under the pointer says its numbers, and a name keeps its colour whatever it costs", () => {
+  const on = ["2026-11-29", "2026-11-30"];
+  const tops = [
+    [1, 2.1],
+    [1, 3.2],
+  ];
+  expect(told(1, on, ["opus", "sonnet"], tops)).toBe("2026-11-30: $3.20, opus $2.10, sonnet $1.10");
+  expect(told(0, on, ["opus", "sonnet"], tops)).toBe("2026-11-29: $1.00");
+  expect([told(null, on, ["opus"], tops), told(9, on, ["opus"], tops)]).toEqual([null, null]);
+  const on30 = (name: string, usd: number) => cost("2026-11-30", "ana", name, usd);
+  const of = (rows: Cost[]) =>
+    drawn(
+      sums(rows, (each) => each.model),
+      3,
+    );
+  expect(of([on30("b", 1), on30("a", 2), on30("c", 0.1)])).toEqual({ names: ["a", "b"], rest: true });
+  expect(of([on30("b", 2), on30("a", 1)])).toEqual({ names: ["a", "b"], rest: false });
+});
+
 test("today of each agent stands against its own budget or the usual one, the nearest to its end first", () => {
   const costs = {
     day: "2026-11-21",
@@ -416,15 +445,17 @@ test("an export loses nothing and starts no formula", () => {
     agent: "ana",
     subject: null,
     by: '=HYPERLINK("x")',
-    person: null,
-    via: null,
+    person: "vera",
+    via: "page",
     request_id: null,
     data: { text: 'a "b",\n' },
   };
   expect(asJsonLines([event])).toBe(`${JSON.stringify(event)}\n`);
   const [head, row] = asCsv([event]).split("\r\n");
-  expect(head).toBe("id,at,kind,agent,subject,by,request_id,data");
-  expect(row).toBe(`7,t,agent.status_set,ana,,"'=HYPERLINK(""x"")",,"{""text"":""a \\""b\\"",\\n""}"`);
+  expect(head).toBe("id,at,kind,agent,subject,by,person,via,request_id,data");
+  expect(row).toBe(
+    `7,t,agent.status_set,ana,,"'=HYPERLINK(""x"")",vera,page,,"{""text"":""a \\""b\\"",\\n""}"`,
+  );
 });
 
 test("blocks of markdown join to the text, and what was written stays while more comes", () => {

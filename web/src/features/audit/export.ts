@@ -1,7 +1,18 @@
 // Events as files: JSON lines for programs, CSV for tables. Pure but for the asking.
 import type { HiveEvent } from "~/api/client";
 
-const COLUMNS = ["id", "at", "kind", "agent", "subject", "by", "request_id", "data"] as const;
+const COLUMNS = [
+  "id",
+  "at",
+  "kind",
+  "agent",
+  "subject",
+  "by",
+  "person",
+  "via",
+  "request_id",
+  "data",
+] as const;
 
 export function asJsonLines(events: readonly HiveEvent[]): string {
   return events.map((event) => `${JSON.stringify(event)}\n`).join("");

@@ -1,8 +1,10 @@
-import { type ReactNode, useEffect, useRef } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { useTheme } from "~/app/theme";
 import { money } from "~/text/format";
+import { Foreign } from "~/ui/text";
+import { told } from "./figures";
 
 export const COLOURS = 6;
 
@@ -18,6 +20,7 @@ interface Props {
 export function Chart({ days, names, tops, budget }: Props): ReactNode {
   const place = useRef<HTMLDivElement>(null);
   const theme = useTheme();
+  const [at, setAt] = useState<number | null>(null);
   useEffect(() => {
     const box = place.current;
     if (!box) return;
@@ -42,7 +45,8 @@ export function Chart({ days, names, tops, budget }: Props): ReactNode {
       width: box.clientWidth,
       height: 220,
       legend: { show: false },
-      cursor: { show: false },
+      cursor: { y: false, points: { show: false }, drag: { x: false, y: false, setScale: false } },
+      hooks: { setCursor: [(plot) => setAt(plot.cursor.idx ?? null)] },
       padding: [12, 8, 0, 0],
       scales: { x: { time: false, range: [-0.6, days.length - 0.4] }, y: { range: [0, most * 1.08] } },
       axes: [
@@ -90,12 +94,17 @@ export function Chart({ days, names, tops, budget }: Props): ReactNode {
     };
   }, [days, names, tops, budget, theme]);
   return (
-    <div
-      ref={place}
-      className="w-full"
-      role="img"
-      aria-label={`Money a day, ${days.length} days; the numbers stand in the table below`}
-    />
+    <>
+      <div
+        ref={place}
+        className="w-full"
+        role="img"
+        aria-label={`Money a day, ${days.length} days; the numbers stand in the table below`}
+      />
+      <p data-told className="min-h-10 text-sm text-muted md:min-h-5">
+        <Foreign text={told(at, days, names, tops) ?? ""} />
+      </p>
+    </>
   );
 }
 

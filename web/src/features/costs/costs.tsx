@@ -8,7 +8,7 @@ import { Meter } from "~/ui/meter";
 import { Empty, ProblemNotice } from "~/ui/notice";
 import { Foreign, Name } from "~/ui/text";
 import { AgentBudgets } from "./agent-budgets";
-import { byDay, cacheShare, days, forecast, type Sum, stacked, sums } from "./figures";
+import { byDay, cacheShare, days, drawn, forecast, type Sum, stacked, sums } from "./figures";
 
 const Chart = lazy(() => import("./chart").then((it) => ({ default: it.Chart })));
 const NAMES_MOST = 6;
@@ -48,12 +48,12 @@ function Shown({
   const figures = useMemo(() => {
     const total = sums(it.items, nameOf);
     const rows = by === "day" ? byDay(it.items) : total;
-    const named = total.slice(0, NAMES_MOST - 1).map((sum) => sum.name);
-    const rest = total.length > NAMES_MOST - 1;
+    const { names: named, rest } = drawn(total, NAMES_MOST);
     const names = rest ? [...named, "others"] : named;
     const of = (row: Cost) => (named.includes(nameOf(row)) ? nameOf(row) : "others");
     const on = days(it.since, it.day);
-    return { rows, names, on, tops: stacked(it.items, of, names, on) };
+    const labels = by === "agent" ? names : names.map(model);
+    return { rows, names, labels, on, tops: stacked(it.items, of, names, on) };
   }, [it, nameOf, by]);
   const set = (change: object) =>
     void navigate({ search: (before) => ({ ...before, ...change }), replace: true });
@@ -91,7 +91,7 @@ function Shown({
         ) : (
           <>
             <Suspense fallback={<div className="h-[220px]" />}>
-              <Chart days={figures.on} names={figures.names} tops={figures.tops} budget={it.budget_usd} />
+              <Chart days={figures.on} names={figures.labels} tops={figures.tops} budget={it.budget_usd} />
             </Suspense>
             <Table sums={figures.rows} names={figures.names} by={by ?? "model"} />
           </>

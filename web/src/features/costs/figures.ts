@@ -1,5 +1,6 @@
 // Sums over the rows of /costs: pure.
 import type { Cost, Costs } from "~/api/client";
+import { money } from "~/text/format";
 
 export interface Sum {
   readonly name: string;
@@ -29,6 +30,35 @@ export function sums(rows: readonly Cost[], by: (row: Cost) => string): Sum[] {
     });
   }
   return [...found.values()].sort((a, b) => b.usd - a.usd || (a.name < b.name ? -1 : 1));
+}
+
+/**
+ * The names that a chart has a band and a colour for: those that cost most, in the order of the alphabet, so that a name
+ * keeps its colour when amounts or the days change.
+ */
+export function drawn(total: readonly Sum[], most: number): { names: string[]; rest: boolean } {
+  const names = total
+    .slice(0, most - 1)
+    .map((sum) => sum.name)
+    .sort();
+  return { names, rest: total.length > most - 1 };
+}
+
+/** What a day says under the pointer: `2026-11-30: $3.20, opus-4 $2.10, sonnet-4-5 $1.10`. */
+export function told(
+  at: number | null,
+  on: readonly string[],
+  names: readonly string[],
+  tops: readonly (readonly number[])[],
+): string | null {
+  const day = at === null ? undefined : on[at];
+  if (at === null || day === undefined) return null;
+  const top = (name: number): number => tops[name]?.[at] ?? 0;
+  const parts = names
+    .map((name, each) => ({ name, usd: top(each) - (each > 0 ? top(each - 1) : 0) }))
+    .filter(({ usd }) => usd > 1e-9)
+    .map(({ name, usd }) => `${name} ${money(usd)}`);
+  return [`${day}: ${money(top(names.length - 1))}`, ...(parts.length > 1 ? parts : [])].join(", ");
 }
 
 /** What each day cost, newest first. */
