@@ -83,6 +83,7 @@ export class Answers {
   messages: object[] = [];
   gone: Agent[] = [];
   role = "operator";
+  parked = 0;
   /** How requests that change something go; by default well. */
   change: (asked: Asked) => Promise<Response> = async () => json({ id: 9, items: [] });
 
@@ -134,7 +135,7 @@ export class Answers {
       agents: this.agents,
       agents_next: null,
       agents_total: this.agents.length,
-      mail: { waiting: 0, leased: 0, parked: 0, unread: 0 },
+      mail: { waiting: 0, leased: 0, parked: this.parked, unread: 0 },
       turns: 0,
       operations: [],
       spent: { day: "2026-11-21", usd: 0, budget_usd: null, agent_budget_usd: null },

@@ -10,7 +10,9 @@ export function useTitle(): void {
   const waits =
     hive === null
       ? 0
-      : hive.mail.unread + [...hive.agents.values()].filter((agent) => agent.state === "needs_you").length;
+      : hive.mail.unread +
+        hive.mail.parked +
+        [...hive.agents.values()].filter((agent) => agent.state === "needs_you").length;
   const where = params?.name;
   useEffect(() => {
     const parts = [waits > 0 ? String(waits) : "", where ? visible(where, false) : "", "Melipona"];

@@ -23,6 +23,7 @@ export function ForYou(): ReactNode {
   const { data = [] } = useQuery(unread);
   const { busy, run } = useAct();
   const parked = hive?.mail.parked ?? 0;
+  const more = Math.max(data.length, hive?.mail.unread ?? 0) - SHOWN;
   if (data.length === 0 && parked === 0) return null;
   return (
     <section aria-label="For you" className="mb-5 max-md:px-4">
@@ -61,14 +62,14 @@ export function ForYou(): ReactNode {
         {data.slice(0, SHOWN).map((message) => (
           <Mail key={message.id} message={message} />
         ))}
-        {data.length > SHOWN && (
+        {data.length > 0 && more > 0 && (
           <li>
             <Link
               to="/messages"
-              search={{ agent: "operator" }}
+              search={{ agent: "operator", state: "waiting" }}
               className="flex min-h-9 items-center px-3 text-muted hover:bg-hover"
             >
-              {data.length - SHOWN} more
+              {more} more
             </Link>
           </li>
         )}

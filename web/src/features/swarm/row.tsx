@@ -124,8 +124,8 @@ export const Row = memo(
           className="text-right text-muted max-md:absolute max-md:top-2 max-md:right-4 max-md:text-sm"
         >
           <Ago at={agent.since} />
-          {agent.spent_usd > 0 && <span className="ml-2 md:hidden">{money(agent.spent_usd)}</span>}
         </span>
+        <OnPhone agent={agent} />
         <span
           role="cell"
           className={`relative z-10 flex justify-end gap-0.5 max-md:absolute max-md:right-2 max-md:bottom-0 ${changing ? "opacity-45" : ""}`}
@@ -149,6 +149,38 @@ export const Row = memo(
   },
   (a, b) => a.agent === b.agent && a.current === b.current && a.busy === b.busy,
 );
+
+/** What stands in columns of its own where there is room; on a phone below, and the agent's words if ours stand above. */
+function OnPhone({ agent }: { agent: Agent }): ReactNode {
+  const ours = agent.detail !== null || agent.until !== null;
+  const share = contextShare(agent);
+  return (
+    <span role="cell" className="block min-h-5 pr-24 text-sm text-muted md:hidden">
+      {ours && agent.status !== null && (
+        <span className="flex items-baseline gap-2">
+          <q className="min-w-0 truncate">
+            <Foreign text={agent.status} />
+          </q>
+          {agent.status_at !== null && <Ago at={agent.status_at} className="shrink-0" />}
+        </span>
+      )}
+      <span className="flex gap-2 whitespace-nowrap">
+        <span className="min-w-0 truncate">{agent.model ? model(agent.model) : agent.engine}</span>
+        {share !== null && (
+          <span className="shrink-0">
+            ctx <Context agent={agent} />
+          </span>
+        )}
+        {agent.spent_usd > 0 && (
+          <span className="shrink-0">
+            <Today agent={agent} />
+          </span>
+        )}
+        {agent.waiting > 0 && <span className="shrink-0">{agent.waiting} waiting</span>}
+      </span>
+    </span>
+  );
+}
 
 const PENDING: Record<string, string> = {
   attached: "terminal",

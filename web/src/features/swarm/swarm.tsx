@@ -22,8 +22,19 @@ import { Tombstones } from "./tombstones";
 export function Swarm(): ReactNode {
   const hive = useHive();
   if (hive === null) return <p className="p-6 text-muted">Loading the hive.</p>;
-  if (hive.agents.size === 0) return <FirstRun />;
+  if (hive.agents.size === 0) return <Nobody />;
   return <Roster agents={hive.agents} />;
+}
+
+/** No agent lives: what earlier ones wrote and left behind is still here (TB-1). */
+function Nobody(): ReactNode {
+  return (
+    <div className="mx-auto max-w-[1400px] px-4 py-4 max-md:px-0">
+      <ForYou />
+      <FirstRun />
+      <Gone />
+    </div>
+  );
 }
 
 function Roster({ agents }: { agents: ReadonlyMap<string, Agent> }): ReactNode {
