@@ -1,5 +1,5 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { useNavigate, useSearch } from "@tanstack/react-router";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import {
   Fragment,
   type ReactNode,
@@ -314,7 +314,7 @@ function Fate({ message, agent }: { message: Message; agent: string }): ReactNod
   const words: Record<string, string> = {
     waiting: message.next_try_at === null ? `waits for ${agent}` : "is tried again",
     leased: `${agent} works on it`,
-    parked: "failed too often; retry it under Messages",
+    parked: "failed too often",
   };
   const text = words[message.state];
   if (text === undefined) return null;
@@ -322,6 +322,18 @@ function Fate({ message, agent }: { message: Message; agent: string }): ReactNod
     <p className={`mt-1 text-xs ${message.state === "parked" ? "text-warn" : "text-muted"}`}>
       {text}
       {message.attempts > 1 && `, attempt ${message.attempts}`}
+      {message.state === "parked" && (
+        <>
+          {": "}
+          <Link
+            to="/messages"
+            search={{ state: "parked", m: message.id }}
+            className="underline underline-offset-2"
+          >
+            retry it under Messages
+          </Link>
+        </>
+      )}
     </p>
   );
 }

@@ -96,25 +96,27 @@ function Line({
         type="button"
         aria-expanded={open}
         onClick={onToggle}
-        className="flex min-h-9 w-full items-baseline gap-x-3 px-3 py-1.5 text-left hover:bg-hover max-md:flex-wrap"
+        className="flex min-h-9 w-full items-baseline gap-x-3 px-3 py-1.5 text-left hover:bg-hover max-md:grid max-md:grid-cols-[auto_minmax(4rem,1fr)_minmax(0,max-content)_auto] max-md:gap-x-2"
       >
         <span className="w-14 shrink-0 text-sm text-muted max-md:w-auto">m{message.id}</span>
-        <span className="flex w-48 shrink-0 gap-1 max-md:w-auto max-md:max-w-full max-md:shrink">
-          <span className="min-w-0 font-medium">
+        <span className="flex w-48 shrink-0 gap-1 overflow-hidden max-md:w-auto">
+          <span className="min-w-0 truncate font-medium">
             <Name>{message.sender}</Name>
           </span>{" "}
           <span className="text-muted">to</span>{" "}
-          <span className="min-w-0">
+          <span className="min-w-0 truncate">
             <Name>{message.recipient}</Name>
           </span>
         </span>
-        <span className="min-w-0 flex-1 truncate text-muted max-md:order-last max-md:basis-full">
+        <span className="min-w-0 flex-1 truncate text-muted max-md:order-last max-md:col-span-full">
           <Foreign text={firstLine(message.body)} />
         </span>
-        {message.kind !== "mail" && <Badge>{message.kind}</Badge>}
-        {message.maybe_seen && <Badge>may be repeated</Badge>}
-        {!quiet && <Badge tone={TONES[message.state] ?? "muted"}>{stateWord(message)}</Badge>}
-        <Ago at={message.sent_at} className="w-16 shrink-0 text-right text-sm text-muted max-md:ml-auto" />
+        <span className="flex min-w-0 gap-2 overflow-hidden md:shrink-0 md:empty:hidden">
+          {!quiet && <Badge tone={TONES[message.state] ?? "muted"}>{stateWord(message)}</Badge>}
+          {message.kind !== "mail" && <Badge>{message.kind}</Badge>}
+          {message.maybe_seen && <Badge>may be repeated</Badge>}
+        </span>
+        <Ago at={message.sent_at} className="shrink-0 text-right text-sm text-muted md:w-16" />
       </button>
       {open && <Opened message={message} onThread={onThread} />}
     </li>

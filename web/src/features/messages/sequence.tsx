@@ -4,7 +4,7 @@ import { clock, firstLine } from "~/text/format";
 import { visible } from "~/text/visible";
 import { Foreign } from "~/ui/text";
 
-const LANES_MOST = 12;
+export const LANES_MOST = 12;
 const ROW = 30;
 const LEFT = 56;
 const HEAD = 30;
@@ -38,6 +38,10 @@ interface Props {
 /** One lane an agent, time downwards, an arrow a message. The list beside it says the same in words. */
 export function Sequence({ messages, onOpen }: Props): ReactNode {
   const names = useMemo(() => lanes(messages), [messages]);
+  const people = useMemo(
+    () => new Set(messages.flatMap((message) => [message.sender, message.recipient])).size,
+    [messages],
+  );
   const rows = useMemo(() => [...messages].reverse(), [messages]);
   const width = Math.max(90, Math.min(180, 1000 / Math.max(names.length, 1)));
   const x = (name: string) => {
@@ -47,80 +51,87 @@ export function Sequence({ messages, onOpen }: Props): ReactNode {
   const full = LEFT + width * names.length;
   const height = HEAD + rows.length * ROW + 12;
   return (
-    <div data-wide className="overflow-x-auto rounded-md border border-line bg-surface">
-      <div className="relative min-w-full" style={{ width: full + 12, height }}>
-        <div className="sticky top-0 z-10 h-[30px] border-b border-line bg-surface text-sm font-medium">
-          {names.map((name) => (
-            <span
-              key={name}
-              className="absolute truncate px-1 pt-1 text-center"
-              style={{ left: (x(name) ?? 0) - width / 2, width }}
-            >
-              <Foreign text={name === "operator" ? "you" : name} />
-            </span>
-          ))}
-        </div>
-        <svg width={full + 12} height={height} className="absolute inset-0" aria-hidden="true">
-          {names.map((name) => (
-            <line
-              key={name}
-              x1={x(name) ?? 0}
-              x2={x(name) ?? 0}
-              y1={HEAD}
-              y2={height}
-              className="stroke-line"
-            />
-          ))}
-          {rows.map((message, at) => {
-            const from = x(message.sender);
-            const to = x(message.recipient);
-            const y = HEAD + at * ROW + ROW / 2 + 4;
-            if (from === null || to === null) return null;
-            const parked = message.state === "parked";
-            const tone = parked ? "text-warn" : message.state === "handled" ? "text-muted" : "text-live";
-            const foot = FEET[(message.thread ?? message.id) % FEET.length];
-            const way = Math.sign(to - from) || 1;
-            return (
-              <g key={message.id} className={tone} fill="currentColor">
-                {foot?.(from, y)}
-                <line
-                  x1={from}
-                  x2={to - way * 5}
-                  y1={y}
-                  y2={y}
-                  stroke="currentColor"
-                  strokeWidth="1.4"
-                  strokeDasharray={message.state === "waiting" ? "4 3" : undefined}
-                />
-                {parked ? (
-                  <path d={`M${to - 4} ${y - 4}l8 8m0-8l-8 8`} stroke="currentColor" strokeWidth="1.8" />
-                ) : (
-                  <path d={`M${to} ${y}l${-way * 7}-3.8v7.6z`} />
-                )}
-              </g>
-            );
-          })}
-        </svg>
-        <ol aria-label="Messages, oldest first">
-          {rows.map((message, at) => (
-            <li key={message.id}>
-              <button
-                type="button"
-                onClick={() => onOpen(message.id)}
-                title={visible(message.body.slice(0, 300))}
-                className="absolute left-0 flex w-full items-start rounded-none hover:bg-hover/60"
-                style={{ top: HEAD + at * ROW, height: ROW }}
+    <>
+      {people > names.length && (
+        <p className="mb-2 text-sm text-muted max-md:px-4">
+          The {names.length} that write most of {people} have a lane. Choose an agent to see its own.
+        </p>
+      )}
+      <div data-wide className="overflow-x-auto rounded-md border border-line bg-surface">
+        <div className="relative min-w-full" style={{ width: full + 12, height }}>
+          <div className="sticky top-0 z-10 h-[30px] border-b border-line bg-surface text-sm font-medium">
+            {names.map((name) => (
+              <span
+                key={name}
+                className="absolute truncate px-1 pt-1 text-center"
+                style={{ left: (x(name) ?? 0) - width / 2, width }}
               >
-                <span className="w-14 shrink-0 pt-2 pl-2 text-left text-xs text-muted">
-                  {clock(message.sent_at)}
-                </span>
-                <Label message={message} from={x(message.sender)} to={x(message.recipient)} />
-              </button>
-            </li>
-          ))}
-        </ol>
+                <Foreign text={name === "operator" ? "you" : name} />
+              </span>
+            ))}
+          </div>
+          <svg width={full + 12} height={height} className="absolute inset-0" aria-hidden="true">
+            {names.map((name) => (
+              <line
+                key={name}
+                x1={x(name) ?? 0}
+                x2={x(name) ?? 0}
+                y1={HEAD}
+                y2={height}
+                className="stroke-line"
+              />
+            ))}
+            {rows.map((message, at) => {
+              const from = x(message.sender);
+              const to = x(message.recipient);
+              const y = HEAD + at * ROW + ROW / 2 + 4;
+              if (from === null || to === null) return null;
+              const parked = message.state === "parked";
+              const tone = parked ? "text-warn" : message.state === "handled" ? "text-muted" : "text-live";
+              const foot = FEET[(message.thread ?? message.id) % FEET.length];
+              const way = Math.sign(to - from) || 1;
+              return (
+                <g key={message.id} className={tone} fill="currentColor">
+                  {foot?.(from, y)}
+                  <line
+                    x1={from}
+                    x2={to - way * 5}
+                    y1={y}
+                    y2={y}
+                    stroke="currentColor"
+                    strokeWidth="1.4"
+                    strokeDasharray={message.state === "waiting" ? "4 3" : undefined}
+                  />
+                  {parked ? (
+                    <path d={`M${to - 4} ${y - 4}l8 8m0-8l-8 8`} stroke="currentColor" strokeWidth="1.8" />
+                  ) : (
+                    <path d={`M${to} ${y}l${-way * 7}-3.8v7.6z`} />
+                  )}
+                </g>
+              );
+            })}
+          </svg>
+          <ol aria-label="Messages, oldest first">
+            {rows.map((message, at) => (
+              <li key={message.id}>
+                <button
+                  type="button"
+                  onClick={() => onOpen(message.id)}
+                  title={visible(message.body.slice(0, 300))}
+                  className="absolute left-0 flex w-full items-start rounded-none hover:bg-hover/60"
+                  style={{ top: HEAD + at * ROW, height: ROW }}
+                >
+                  <span className="w-14 shrink-0 pt-2 pl-2 text-left text-xs text-muted">
+                    {clock(message.sent_at)}
+                  </span>
+                  <Label message={message} from={x(message.sender)} to={x(message.recipient)} />
+                </button>
+              </li>
+            ))}
+          </ol>
+        </div>
       </div>
-    </div>
+    </>
   );
 }
 
