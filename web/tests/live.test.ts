@@ -121,6 +121,22 @@ test("a lost connection is seen at once, and tried again with patience", async (
   await running;
 });
 
+test("a network that goes away is seen at once, and not when silence has lasted", async () => {
+  const hive = new FakeHive();
+  const world = worldOf(hive);
+  const connection = new Connection(world, () => {});
+  const end = new AbortController();
+  const running = connection.run(end.signal);
+  await until(() => connection.current().link === "live");
+  world.fetch = async () => {
+    throw new TypeError("unreachable");
+  };
+  connection.drop(); // nothing ends the stream: its bytes only stop to come
+  await until(() => connection.current().link === "away");
+  end.abort();
+  await running;
+});
+
 test("a session that ended stops the page from asking", async () => {
   const connection = new Connection(
     { ...worldOf(new FakeHive()), fetch: async () => new Response("{}", { status: 401 }) },

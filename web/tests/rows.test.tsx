@@ -1,6 +1,9 @@
 // @vitest-environment happy-dom
 // What a row says on a screen of any width.
+import { act } from "react";
+import { createRoot } from "react-dom/client";
 import { afterEach, expect, test } from "vitest";
+import { TurnBlock } from "~/features/turns/turn-block";
 import { Answers, AT, agentRow, leave, messageRow, sit, until } from "./seat";
 
 afterEach(leave);
@@ -63,4 +66,23 @@ test("a message of yours that is parked leads to where it is retried", async () 
     (each) => each.textContent === "retry it under Messages",
   );
   expect(link?.getAttribute("href")).toBe("/messages?state=parked&m=7");
+});
+
+test("a turn of which nobody knows how long it took says nothing of it (LE-4)", () => {
+  const lost = {
+    id: 7,
+    state: "ended",
+    result: "lost",
+    cause: {},
+    tools: {},
+    cost_usd: null,
+    duration_ms: null,
+  };
+  const line = (more: object): string => {
+    const host = document.createElement("div");
+    act(() => createRoot(host).render(<TurnBlock turn={{ ...lost, ...more } as never} />));
+    return host.textContent ?? "";
+  };
+  expect(line({})).toBe("t7lost");
+  expect(line({ duration_ms: 1800 })).toBe("t71.8 slost");
 });

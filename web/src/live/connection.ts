@@ -36,6 +36,7 @@ export class Connection {
   #delay = SOONEST_MS;
   #last: string | null = null;
   #hurry = new AbortController();
+  #stream: AbortController | null = null;
 
   constructor(
     private readonly world: World,
@@ -71,9 +72,15 @@ export class Connection {
     this.#hurry.abort();
   }
 
+  /** The network says that it is gone: silence would tell only much later. Whether the hive can still be reached, the next try shows. */
+  drop(): void {
+    this.#stream?.abort();
+  }
+
   async #once(signal: AbortSignal): Promise<void> {
     if (this.#last === null) await this.#load(signal);
     const ended = new AbortController();
+    this.#stream = ended;
     const watch = new Watch(this.world, SILENCE_MS, () => ended.abort());
     try {
       const response = await this.#ask("/api/v1/events?rows=true", AbortSignal.any([signal, ended.signal]), {

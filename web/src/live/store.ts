@@ -63,7 +63,9 @@ export function goLive(): () => void {
   const end = new AbortController();
   const hurry = () => connection.hurry();
   const seen = () => document.visibilityState === "visible" && connection.hurry();
+  const drop = () => connection.drop();
   addEventListener("online", hurry);
+  addEventListener("offline", drop);
   document.addEventListener("visibilitychange", seen);
   const forget = onLoggedOut(() => queries.cancelQueries());
   const rest = whenBack(connection, staleness.resumed);
@@ -73,6 +75,7 @@ export function goLive(): () => void {
     forget();
     rest();
     removeEventListener("online", hurry);
+    removeEventListener("offline", drop);
     document.removeEventListener("visibilitychange", seen);
   };
 }

@@ -68,7 +68,7 @@ export function TurnBlock({ turn, open: given, onToggle }: Props): ReactNode {
             <span className="shrink-0">{money(turn.cost_usd)}</span>
           )}
           <span className="shrink-0">
-            {running ? <Ago at={turn.started_at} /> : took(turn.duration_ms ?? 0)}
+            {running ? <Ago at={turn.started_at} /> : turn.duration_ms !== null && took(turn.duration_ms)}
           </span>
           {!running && (
             <span className={`shrink-0 ${RESULTS[turn.result ?? ""] ?? "text-muted"}`}>
