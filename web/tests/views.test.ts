@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import type { Agent, Cost, Costs, HiveEvent, Message, Turn } from "~/api/client";
 import { possible } from "~/features/agents/actions";
 import { outlook } from "~/features/agents/composer";
+import { notesOf } from "~/features/agents/notes";
 import { type Item, timeline } from "~/features/agents/timeline";
 import { filesOf } from "~/features/audit/audit";
 import { asCsv, asJsonLines } from "~/features/audit/export";
@@ -19,7 +20,7 @@ import {
   told,
 } from "~/features/costs/figures";
 import { apart } from "~/features/health/health";
-import { lanes } from "~/features/messages/sequence";
+import { lanes, newDay } from "~/features/messages/sequence";
 import { sections, sentence } from "~/features/swarm/roster";
 import { type Block, EMPTY, isLong, takeLine } from "~/features/turns/log";
 import { gist, shownAs } from "~/features/turns/tool";
@@ -435,6 +436,22 @@ test("the operator's lane is first, and there is one for everybody that writes m
   expect(
     lanes([message(1, 1, "ben", "ana"), message(2, 2, "ana", "ben"), message(3, 3, "ana", "operator")]),
   ).toEqual(["operator", "ana", "ben"]);
+});
+
+test("a sequence says where another day begins, and an action who stands behind it", () => {
+  const at = (sent_at: string): Message => ({ ...message(1, 1), sent_at });
+  const [monday, later, tuesday] = ["2026-11-30T10:00:00", "2026-11-30T11:00:00", "2026-12-01T10:00:00"].map(
+    at,
+  );
+  if (!monday || !later || !tuesday) throw new Error("three");
+  expect([newDay(later, monday), newDay(tuesday, later)]).toEqual([false, true]);
+  expect([newDay(monday, undefined, Date.parse("2026-11-30T12:00:00")), newDay(monday, undefined)]).toEqual([
+    false,
+    true,
+  ]);
+  const paused = { id: 7, at: "t", kind: "agent.paused", agent: "ana", by: "operator", data: {} };
+  const by = (person: string | null) => notesOf([{ ...paused, person } as HiveEvent]).map((note) => note.by);
+  expect([by("vera"), by(null)]).toEqual([["vera"], ["operator"]]);
 });
 
 test("an export loses nothing and starts no formula", () => {

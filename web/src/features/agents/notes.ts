@@ -29,7 +29,7 @@ export function notesOf(events: readonly HiveEvent[]): Note[] {
   const found: Note[] = [];
   for (const event of events) {
     const text = words[event.kind]?.(event) ?? null;
-    if (text !== null) found.push({ id: event.id, at: event.at, by: event.by, text });
+    if (text !== null) found.push({ id: event.id, at: event.at, by: event.person ?? event.by, text });
   }
   return found;
 }

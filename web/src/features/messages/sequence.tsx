@@ -1,6 +1,6 @@
 import { type ReactNode, useMemo } from "react";
 import type { Message } from "~/api/client";
-import { clock, firstLine } from "~/text/format";
+import { clock, firstLine, moment } from "~/text/format";
 import { visible } from "~/text/visible";
 import { Foreign } from "~/ui/text";
 
@@ -28,6 +28,12 @@ const FEET = [
   (x: number, y: number) => <path key="f" d={`M${x} ${y - 4.2}l4.2 4.2-4.2 4.2-4.2-4.2z`} />,
   (x: number, y: number) => <path key="f" d={`M${x} ${y - 4}l4 7h-8z`} />,
 ];
+
+/** Whether a day begins with it: the first line says its day when that is not today. */
+export function newDay(message: Message, before: Message | undefined, now = Date.now()): boolean {
+  const day = (at: string): string => moment(at).slice(0, 10);
+  return day(message.sent_at) !== day(before?.sent_at ?? new Date(now).toISOString());
+}
 
 interface Props {
   /** Newest first. */
@@ -121,7 +127,12 @@ export function Sequence({ messages, onOpen }: Props): ReactNode {
                   className="absolute left-0 flex w-full items-start rounded-none hover:bg-hover/60"
                   style={{ top: HEAD + at * ROW, height: ROW }}
                 >
-                  <span className="w-14 shrink-0 pt-2 pl-2 text-left text-xs text-muted">
+                  <span className="relative w-14 shrink-0 pt-2 pl-2 text-left text-xs text-muted">
+                    {newDay(message, rows[at - 1]) && (
+                      <span className="absolute -top-0.5 font-medium">
+                        {moment(message.sent_at).slice(5, 10)}
+                      </span>
+                    )}
                     {clock(message.sent_at)}
                   </span>
                   <Label message={message} from={x(message.sender)} to={x(message.recipient)} />
