@@ -165,7 +165,7 @@ function Page({ agent }: { agent: AgentRow }): ReactNode {
         <nav
           ref={tabs}
           aria-label={`Views of ${agent.name}`}
-          className="-mb-px flex gap-4 overflow-x-auto pt-1.5 max-md:gap-3 max-md:text-sm"
+          className="-mb-px flex gap-4 overflow-x-auto pt-1.5 max-md:gap-2 max-md:text-sm"
         >
           {TABS.map((each) => (
             <Link
