@@ -37,7 +37,9 @@ export function TurnsTab({ agent }: { agent: Agent }): ReactNode {
               re-read
             </Head>
             <Head right>cost</Head>
-            <Head right>took</Head>
+            <Head right className="max-md:pr-0">
+              took
+            </Head>
             <Head right className="max-md:hidden">
               began
             </Head>
@@ -126,7 +128,9 @@ function Line({
           {cache_read === null ? "" : count(cache_read)}
         </td>
         <td className={`${cell} text-right`}>{turn.cost_usd === null ? "" : money(turn.cost_usd)}</td>
-        <td className={`${cell} text-right`}>{turn.duration_ms === null ? "" : took(turn.duration_ms)}</td>
+        <td className={`${cell} text-right max-md:pr-0`}>
+          {turn.duration_ms === null ? "" : took(turn.duration_ms)}
+        </td>
         <td className={`${cell} text-right text-muted max-md:hidden`}>
           <Ago at={turn.started_at} />
         </td>

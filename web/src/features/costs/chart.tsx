@@ -52,6 +52,7 @@ export function Chart({ days, names, tops, budget }: Props): ReactNode {
       axes: [
         {
           ...axis,
+          size: 28,
           grid: { show: false },
           splits: () => days.map((_, at) => at),
           values: (_, at) =>

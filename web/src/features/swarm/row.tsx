@@ -12,7 +12,7 @@ import { Ago, Badge, Foreign, Name, Until } from "~/ui/text";
 import { contextShare, type Sort } from "./roster";
 
 const GRID =
-  "md:grid md:grid-cols-[128px_136px_minmax(0,1fr)_112px_72px_52px_112px_72px_72px] md:items-center md:gap-x-3 md:px-3 md:max-lg:grid-cols-[116px_128px_minmax(0,1fr)_52px_72px_72px_72px]";
+  "md:grid md:grid-cols-[128px_136px_minmax(0,1fr)_112px_72px_52px_112px_72px_72px] md:items-center md:gap-x-3 md:px-3 md:max-lg:grid-cols-[116px_124px_minmax(0,1fr)_36px_104px_56px_72px]";
 const WIDE = "md:max-lg:hidden";
 
 const COLUMNS: readonly { name: string; sort?: Sort; right?: boolean; wide?: boolean }[] = [
@@ -258,11 +258,13 @@ function Today({ agent }: { agent: Agent }): ReactNode {
   const usual = useAgentBudget();
   const budget = agent.budget_usd ?? usual;
   const tone =
-    budget !== null && agent.spent_usd >= budget * 0.8
-      ? "text-warn"
-      : agent.spent_usd === 0
-        ? "text-muted"
-        : "";
+    budget !== null && agent.spent_usd >= budget
+      ? "text-danger"
+      : budget !== null && agent.spent_usd >= budget * 0.8
+        ? "text-warn"
+        : agent.spent_usd === 0
+          ? "text-muted"
+          : "";
   return (
     <span className={tone}>
       {money(agent.spent_usd)}
