@@ -46,13 +46,18 @@ test("badges of a message share one place on its line, whose end is its age", as
   expect(places[3]?.textContent).toBe("parkedremindermay be repeated");
 });
 
-test("a sequence says that it draws not everybody", async () => {
+test("a sequence draws every message, also of those that have no lane of their own", async () => {
   const hive = hiveOf();
   hive.messages = Array.from({ length: 15 }, (_, at) =>
     messageRow(at + 1, { sender: `a${at}`, recipient: "ana" }),
   );
   await sit(hive, "/messages?as=sequence");
-  expect(text()).toContain("The 12 that write most of 16 have a lane");
+  expect(text()).toContain("The 11 that write most of 16 have a lane of their own");
+  const lines = document.querySelectorAll("main svg g");
+  expect(lines.length).toBe(15); // an arrow for every message, also for those that share the lane of the others
+  const heard = [...document.querySelectorAll("main ol li")].map((each) => each.textContent ?? "");
+  expect(heard.filter((each) => /a\d+ to ana: /.test(each)).length).toBe(15);
+  expect(text()).toContain("others");
   hive.messages = hive.messages.slice(0, 3);
   await sit(hive, "/messages?as=sequence");
   expect(text()).not.toContain("have a lane");

@@ -2,14 +2,16 @@ import { type ReactNode, useMemo } from "react";
 import type { Message } from "~/api/client";
 import { clock, firstLine, moment } from "~/text/format";
 import { visible } from "~/text/visible";
-import { Foreign } from "~/ui/text";
+import { Foreign, Name } from "~/ui/text";
 
 export const LANES_MOST = 12;
 const ROW = 30;
 const LEFT = 56;
 const HEAD = 30;
+const SHORT = 24;
+const BESIDE = 260;
 
-/** Names of those who write and get mail, the operator first, then by how much they take part. */
+/** Names of those who write and get mail, the operator first, then by how much they take part; the rest share a lane. */
 export function lanes(messages: readonly Message[]): string[] {
   const counts = new Map<string, number>();
   for (const message of messages)
@@ -18,7 +20,7 @@ export function lanes(messages: readonly Message[]): string[] {
     const fixed = Number(b === "operator") - Number(a === "operator");
     return fixed || (counts.get(b) ?? 0) - (counts.get(a) ?? 0) || (a < b ? -1 : 1);
   });
-  return names.slice(0, LANES_MOST);
+  return names.length > LANES_MOST ? names.slice(0, LANES_MOST - 1) : names;
 }
 
 /** Threads are told apart by the shape at an arrow's foot, not by hue. */
@@ -49,18 +51,26 @@ export function Sequence({ messages, onOpen }: Props): ReactNode {
     [messages],
   );
   const rows = useMemo(() => [...messages].reverse(), [messages]);
-  const width = Math.max(90, Math.min(180, 1000 / Math.max(names.length, 1)));
-  const x = (name: string) => {
+  const many = people > names.length;
+  const count = names.length + (many ? 1 : 0);
+  const width = Math.max(90, Math.min(180, 1000 / Math.max(count, 1)));
+  const x = (name: string): number => {
     const at = names.indexOf(name);
-    return at < 0 ? null : LEFT + width * (at + 0.5);
+    return LEFT + width * ((at < 0 ? names.length : at) + 0.5);
   };
-  const full = LEFT + width * names.length;
+  /** Where an arrow begins and ends; one between two that share a lane is short. */
+  const ends = ({ sender, recipient }: Message): readonly [number, number] => {
+    const [from, to] = [x(sender), x(recipient)];
+    return from === to ? [from - SHORT, to + SHORT] : [from, to];
+  };
+  const full = LEFT + width * count;
   const height = HEAD + rows.length * ROW + 12;
   return (
     <>
-      {people > names.length && (
+      {many && (
         <p className="mb-2 text-sm text-muted max-md:px-4">
-          The {names.length} that write most of {people} have a lane. Choose an agent to see its own.
+          The {names.length} that write most of {people} have a lane of their own. Choose an agent to see all
+          of its mail.
         </p>
       )}
       <div data-wide className="overflow-x-auto rounded-md border border-line bg-surface">
@@ -70,28 +80,27 @@ export function Sequence({ messages, onOpen }: Props): ReactNode {
               <span
                 key={name}
                 className="absolute truncate px-1 pt-1 text-center"
-                style={{ left: (x(name) ?? 0) - width / 2, width }}
+                style={{ left: x(name) - width / 2, width }}
               >
-                <Foreign text={name === "operator" ? "you" : name} />
+                {name === "operator" ? "you" : <Name>{name}</Name>}
               </span>
             ))}
+            {many && (
+              <span
+                className="absolute px-1 pt-1 text-center text-muted"
+                style={{ left: full - width, width }}
+              >
+                others
+              </span>
+            )}
           </div>
           <svg width={full + 12} height={height} className="absolute inset-0" aria-hidden="true">
             {names.map((name) => (
-              <line
-                key={name}
-                x1={x(name) ?? 0}
-                x2={x(name) ?? 0}
-                y1={HEAD}
-                y2={height}
-                className="stroke-line"
-              />
+              <line key={name} x1={x(name)} x2={x(name)} y1={HEAD} y2={height} className="stroke-line" />
             ))}
             {rows.map((message, at) => {
-              const from = x(message.sender);
-              const to = x(message.recipient);
+              const [from, to] = ends(message);
               const y = HEAD + at * ROW + ROW / 2 + 4;
-              if (from === null || to === null) return null;
               const parked = message.state === "parked";
               const tone = parked ? "text-warn" : message.state === "handled" ? "text-muted" : "text-live";
               const foot = FEET[(message.thread ?? message.id) % FEET.length];
@@ -135,7 +144,11 @@ export function Sequence({ messages, onOpen }: Props): ReactNode {
                     )}
                     {clock(message.sent_at)}
                   </span>
-                  <Label message={message} from={x(message.sender)} to={x(message.recipient)} />
+                  <Label
+                    message={message}
+                    ends={ends(message)}
+                    named={!names.includes(message.sender) || !names.includes(message.recipient)}
+                  />
                 </button>
               </li>
             ))}
@@ -148,21 +161,23 @@ export function Sequence({ messages, onOpen }: Props): ReactNode {
 
 function Label({
   message,
-  from,
-  to,
+  ends: [from, to],
+  named,
 }: {
   message: Message;
-  from: number | null;
-  to: number | null;
+  ends: readonly [number, number];
+  /** Whether its lanes do not say whose it is. */
+  named: boolean;
 }): ReactNode {
-  const left = Math.min(from ?? LEFT, to ?? LEFT);
-  const width = Math.abs((to ?? LEFT) - (from ?? LEFT));
+  // Beside a short arrow on the last lane there is room on its left.
+  const short = Math.abs(to - from) <= 2 * SHORT;
+  const left = short ? Math.min(from, to) - BESIDE : Math.min(from, to);
   return (
     <span
-      className="pointer-events-none absolute top-0 truncate px-2 text-left text-xs text-muted"
-      style={{ left, width: Math.max(width, 60) }}
+      className={`pointer-events-none absolute top-0 truncate px-2 text-xs text-muted ${short ? "pt-2 text-right" : "text-left"}`}
+      style={{ left, width: short ? BESIDE : Math.abs(to - from) }}
     >
-      <span className="sr-only">
+      <span className={named ? "" : "sr-only"}>
         <Foreign text={`${message.sender} to ${message.recipient}: `} />
       </span>
       <Foreign text={firstLine(message.body)} />
