@@ -91,3 +91,12 @@ test("a turn of which nobody knows how long it took says nothing of it (LE-4)", 
   expect(line({})).toBe("t7lost");
   expect(line({ duration_ms: 1800 })).toBe("t71.8 slost");
 });
+
+test("each bar of an agent's facts stands below the number that it draws", async () => {
+  await sit(hiveOf(), "/agents/ana");
+  const meters = [...document.querySelectorAll("aside [role=meter]")];
+  expect(meters.map((each) => [each.parentElement?.tagName, each.parentElement?.textContent])).toEqual([
+    ["DD", "$1.10 of $5"],
+    ["DD", "41 of 100"],
+  ]);
+});

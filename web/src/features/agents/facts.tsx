@@ -56,6 +56,14 @@ function Numbers({ agent }: { agent: Agent }): ReactNode {
         <dd className="text-right">
           {money(agent.spent_usd)}
           {budget !== null && ` of ${limit(budget)}`}
+          {budget !== null && (
+            <Meter
+              value={agent.spent_usd}
+              most={budget}
+              label={`Budget: ${money(agent.spent_usd)} of ${limit(budget)}`}
+              className="mt-1 mb-1.5"
+            />
+          )}
         </dd>
         <dt className="text-muted">context</dt>
         <dd className="text-right">
@@ -64,18 +72,16 @@ function Numbers({ agent }: { agent: Agent }): ReactNode {
           ) : (
             `${count(tokens)}${window === null ? "" : ` of ${count(window)}`}`
           )}
+          {share !== null && tokens !== null && window !== null && (
+            <Meter
+              value={tokens}
+              most={window}
+              label={`Context: ${Math.round(share * 100)} % used`}
+              className="mt-1 mb-1.5"
+            />
+          )}
         </dd>
       </dl>
-      {share !== null && tokens !== null && window !== null && (
-        <Meter value={tokens} most={window} label={`Context: ${Math.round(share * 100)} % used`} />
-      )}
-      {budget !== null && (
-        <Meter
-          value={agent.spent_usd}
-          most={budget}
-          label={`Budget: ${money(agent.spent_usd)} of ${limit(budget)}`}
-        />
-      )}
     </section>
   );
 }
