@@ -118,7 +118,12 @@ function Line({
           className={`${cell} ${turn.result === "ok" ? "text-muted" : turn.state === "ended" ? "text-danger" : "text-live"}`}
         >
           {turn.state === "ended" ? (turn.result ?? "ended").replaceAll("_", " ") : turn.state}
-          {turn.reason !== null && <span className="text-muted"> {turn.reason.replaceAll("_", " ")}</span>}
+          {turn.reason !== null && (
+            <span className="text-muted max-md:block max-md:text-sm">
+              {" "}
+              {turn.reason.replaceAll("_", " ")}
+            </span>
+          )}
         </td>
         <td className={`${cell} max-w-0 truncate text-muted max-md:hidden`}>
           <Foreign text={[causeOf(turn), toolsOf(turn)].filter(Boolean).join(" · ")} />
