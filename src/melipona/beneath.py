@@ -59,47 +59,57 @@ def read_open(fd: int, name: str, *, limit: int) -> bytes:
 @contextmanager
 def opened_regular(folder: Path, relative: str) -> Generator[int]:
     """A descriptor for reading the regular file at `relative` below `folder`; raises as `read_regular`."""
-    fd = _opened(folder, relative, os.O_NONBLOCK | os.O_NOCTTY)
+    cut = relative.rfind("/")
+    parent = "." if cut < 0 else relative[:cut] or "/"
+    place = _opened(folder, parent, os.O_DIRECTORY, shown=relative)
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or _unlinked(fd):
-            raise Invalid(f"{relative} is not a regular file with one name", remedy="copy it", code="not_a_file")
-        yield fd
+        fd = _open_below(place, relative[cut + 1 :] or ".", os.O_NONBLOCK | os.O_NOCTTY, shown=relative)
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or _unlinked(fd, place):
+                raise Invalid(f"{relative} is not a regular file with one name", remedy="copy it", code="not_a_file")
+            yield fd
+        finally:
+            os.close(fd)
     finally:
-        os.close(fd)
+        os.close(place)
 
 
 @contextmanager
 def opened_folder(folder: Path, relative: str) -> Generator[int]:
     """A descriptor of the folder at `relative` below `folder`, `.` for itself; raises as `read_regular`."""
-    fd = _opened(folder, relative, os.O_DIRECTORY)
+    fd = _opened(folder, relative, os.O_DIRECTORY, shown=relative)
     try:
         yield fd
     finally:
         os.close(fd)
 
 
-def _opened(folder: Path, relative: str, flags: int) -> int:
+def _opened(folder: Path, relative: str, flags: int, *, shown: str) -> int:
     try:
         root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise WorldFailed(f"{folder}: {error.strerror}") from error
     try:
-        return _open_below(root, relative, flags)
+        return _open_below(root, relative, flags, shown=shown)
     finally:
         os.close(root)
 
 
-def _unlinked(fd: int) -> bool:
-    """Whether the name that was opened is gone. Asked after the number of names was seen to be one.
+def _unlinked(fd: int, place: int) -> bool:
+    """Whether the name in the folder `place` that was opened is gone. Asked after its names were seen to be one.
 
     The one name could be another than the one we came by: a hard link of a file elsewhere that was removed between
-    opening and counting. A name that is there now was there then, and was the only one.
+    opening and counting. A name that is there now was there then, and was the only one. The kernel takes a name from
+    the count before it takes it from the folder, and holds the folder's lock until both are done: who reads the folder
+    has waited for that.
     """
+    with os.scandir(place) as entries:
+        next(entries, None)
     return Path(f"/proc/self/fd/{fd}").readlink().name.endswith(" (deleted)")
 
 
-def _open_below(root: int, relative: str, more: int) -> int:
+def _open_below(root: int, relative: str, more: int, *, shown: str) -> int:
     if "\0" in relative:  # C would end the name there: what is checked would not be what is opened
         raise Invalid("there is a NUL in the path", remedy="name a file", code="bad_path")
     flags = os.O_RDONLY | os.O_CLOEXEC | more
@@ -111,7 +121,7 @@ def _open_below(root: int, relative: str, more: int) -> int:
             return fd
         if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
             break
-    raise _failure(relative, ctypes.get_errno())
+    raise _failure(shown, ctypes.get_errno())
 
 
 def _failure(relative: str, number: int) -> Exception:

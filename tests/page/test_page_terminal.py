@@ -126,6 +126,9 @@ def test_what_a_box_writes_to_a_terminal_does_nothing_outside_of_it(sit: Sit, hi
         assert (_outside(page), len(page.context.pages)) == (before, 1), what
     # Colours are drawn although no style attribute may be: by property, as the policy allows.
     page.keyboard.press("Control+c")  # the last one left mouse reports on, and they were typed
+    expect(rows).to_contain_text("^C")  # what is typed before the shell has seen it goes with the line
+    run(page, "clear; printf 'calm-%s\\n' again")
+    expect(rows).to_contain_text("calm-again")
     run(page, r"printf '\033[38;2;10;200;30mgreen\033[0m\n'")
     coloured = page.locator(".xterm-rows span", has_text=re.compile("^green$")).last
     expect(coloured).to_have_attribute("style", re.compile("rgb"))

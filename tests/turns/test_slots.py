@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
+from melipona.ids import AgentName
 from melipona.store.engine import now
 from melipona.testing.rooms import OPERATOR, HeldTurn, Rooms, temporary_rooms
 from melipona.turns import store as rows
@@ -110,9 +111,10 @@ async def test_a_turn_that_was_just_opened_is_known_as_its_row_says(tmp_path: Pa
         ana = await rooms.agent("ana")
 
         def opened(c: Connection) -> tuple[OpenTurn, OpenTurn | None]:
-            due, cause = rows.DueAgent(ana.id, ana.name, now(c)), Cause("broadcast", [], ["ben"])
+            name, cause = AgentName(ana.name), Cause("broadcast", [], ["ben"])
+            due = rows.DueAgent(ana.id, name, now(c))
             turn = rows.open_turn(c, due, epoch=rooms.epoch, host="here")
-            rows.set_cause(c, turn, ana.name, cause)
+            rows.set_cause(c, turn, name, cause)
             return rows.as_begun(c, turn, due, epoch=rooms.epoch, cause=cause), rows.open_turn_of(c, ana.id)
 
         made, read = await rooms.store.write(opened)

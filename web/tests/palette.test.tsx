@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
 import { PLACES } from "~/app/places";
+import "~/features/messages/messages"; // a chunk that arrives after the tests have ended is an error
 import { entries } from "~/features/palette/entries";
 import { setMe } from "~/live/may";
 import { Answers, agentRow, leave } from "./seat";

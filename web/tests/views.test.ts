@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Agent, Cost, Costs, HiveEvent, Message, Turn } from "~/api/client";
 import { possible } from "~/features/agents/actions";
-import { outlook } from "~/features/agents/composer";
+import { commandOf, commands, outlook } from "~/features/agents/composer";
 import { notesOf } from "~/features/agents/notes";
 import { type Item, timeline } from "~/features/agents/timeline";
 import { filesOf } from "~/features/audit/audit";
@@ -145,6 +145,19 @@ test("the composer says what will happen to the message", () => {
   );
   expect(outlook(agent("ana", { wish: "stopped", state: "off" }))).toContain("until it is started");
   expect(outlook(agent("ana", { turn: 3, state: "waiting", reason: "receive" }))).toContain("at once");
+});
+
+test("a text that is one command acts, whatever else begins with a slash is a message (ASK-31)", () => {
+  const idle = agent("ana");
+  expect(commandOf(" /pause ", idle)).toBe("pause");
+  expect(commandOf("/resume", idle)).toBeUndefined();
+  expect(commandOf("/ws/report is wrong", idle)).toBeUndefined();
+  expect(commandOf("/pause now", idle)).toBeUndefined();
+  expect(commandOf("/purge", idle)).toBeUndefined();
+  const paused = agent("ana", { paused_at: "2026-11-21T12:00:00Z", state: "paused" });
+  expect(commandOf("/resume", paused)).toBe("resume");
+  expect(commands(paused)).toContain("/resume");
+  expect(commands(paused)).not.toContain("/pause");
 });
 
 test("while something is in flight nothing else can be started (TG-6)", () => {

@@ -333,7 +333,10 @@ function LoggedOut(): ReactNode {
           "A browser sends no login into a frame of another site: the page around this one must be of the same site as the hive. "}
         Your agents go on.
       </p>
-      <a href={`/login?next=${encodeURIComponent(location.pathname)}`} className={buttonClass("plain")}>
+      <a
+        href={`/login?next=${encodeURIComponent(location.pathname + location.search)}`}
+        className={buttonClass("plain")}
+      >
         Log in
       </a>
     </Empty>

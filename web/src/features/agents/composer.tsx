@@ -7,7 +7,7 @@ import { plural } from "~/text/format";
 import { Button } from "~/ui/button";
 import { TextArea } from "~/ui/field";
 import { ProblemNotice } from "~/ui/notice";
-import { act, freshKey, send } from "./actions";
+import { act, freshKey, possible, send, type Verb } from "./actions";
 
 export interface Sending {
   readonly key: string;
@@ -33,6 +33,22 @@ export function outlook(agent: Agent): string {
     return `${name} is ${agent.state}: this waits until that is mended`;
   if (agent.state === "queued") return `${name} waits for a slot: this is read with the next turn${queue}`;
   return `${name} reads this at once${queue}`;
+}
+
+/** What a text that is one command does instead of being sent; what asks first stands in the menu. */
+const COMMANDS = ["pause", "resume", "interrupt", "start", "stop", "compact", "take-back"] as const;
+
+/** The command that a text is, if the agent can do that now. */
+export function commandOf(text: string, agent: Agent): (typeof COMMANDS)[number] | undefined {
+  const can = possible(agent);
+  return COMMANDS.find((verb) => text.trim() === `/${verb}` && can.has(verb));
+}
+
+/** The commands that there are now, for who begins one. */
+export function commands(agent: Agent): string {
+  const can = possible(agent);
+  const found = COMMANDS.filter((verb) => can.has(verb)).map((verb) => `/${verb}`);
+  return `${found.join(", ")} act at once; anything else is a message`;
 }
 
 const drafts = new Map<string, string>();
@@ -62,9 +78,25 @@ export function Composer({ agent, onSending, onFailed }: Props): ReactNode {
     }
   }, [name, text]);
 
+  const command = commandOf(text, agent);
+  async function run(verb: Verb): Promise<void> {
+    setBusy(true);
+    setError(null);
+    try {
+      await act(verb, name);
+      setText("");
+    } catch (failed) {
+      setError(failed);
+    } finally {
+      setBusy(false);
+      field.current?.focus();
+    }
+  }
+
   async function submit(interrupt: boolean): Promise<void> {
     const words = text.trim();
     if (words === "" || busy) return;
+    if (command !== undefined) return run(command);
     // The same words again after a failure carry the same key, so that they cannot arrive twice.
     const key = again.current?.text === words ? again.current.key : freshKey();
     again.current = { text: words, key };
@@ -123,15 +155,19 @@ export function Composer({ agent, onSending, onFailed }: Props): ReactNode {
       />
       <div className="flex flex-wrap items-center gap-2">
         <p id="outlook" className="mr-auto text-sm text-muted">
-          {away ? "Not connected: what you send is tried, and kept here if it fails" : outlook(agent)}
+          {away
+            ? "Not connected: what you send is tried, and kept here if it fails"
+            : text.startsWith("/")
+              ? commands(agent)
+              : outlook(agent)}
         </p>
-        {working && (
+        {working && command === undefined && (
           <Button onClick={() => void submit(true)} disabled={text.trim() === ""} busy={busy}>
             Interrupt and send
           </Button>
         )}
         <Button type="submit" look="primary" icon="send" disabled={text.trim() === ""} busy={busy}>
-          Send
+          {command === undefined ? "Send" : `Do /${command}`}
         </Button>
       </div>
     </form>
