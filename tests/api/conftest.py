@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from api_browser import Browser
 
+from melipona.testing.oidc_provider import OidcProvider
 from melipona.testing.served import ServedHive, served
 
 
@@ -29,3 +30,10 @@ def operator(browser: Browser) -> Browser:
     """A browser with a session."""
     browser.login()
     return browser
+
+
+@pytest.fixture
+def provider() -> Generator[OidcProvider]:
+    """An OpenID provider of its own."""
+    with OidcProvider() as provider:
+        yield provider

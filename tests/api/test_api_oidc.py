@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from api_browser import Answer, Browser
+from api_provider import hive_with, true_clock
 
 from melipona.access.logins import SECRET, provider_of
 from melipona.client import Problem
 from melipona.clock import ManualClock, SystemClock
 from melipona.errors import Invalid
-from melipona.settings import OidcSettings, Settings, parse_settings
-from melipona.testing.oidc_provider import CLIENT, OidcProvider
-from melipona.testing.oidc_provider import SECRET as CLIENT_SECRET
+from melipona.settings import OidcSettings, Settings
+from melipona.testing.oidc_provider import OidcProvider
 from melipona.testing.served import ServedHive, served
 
 Json = dict[str, Any]
 
 
 @pytest.fixture
-def provider() -> Generator[OidcProvider]:
-    with OidcProvider() as provider:
-        yield provider
-
-
-@pytest.fixture
 def clock() -> ManualClock:
-    """It stands at the true time, which real tokens are about."""
-    return ManualClock(datetime.fromtimestamp(time.time(), UTC))
-
-
-@contextmanager
-def hive_with(folder: Path, provider: OidcProvider, clock: ManualClock, **more: Any) -> Generator[ServedHive]:
-    """A hive with that provider."""
-    secret = folder / "secret"
-    secret.write_text(CLIENT_SECRET)
-    secret.chmod(0o600)
-    oidc = {"issuer": provider.issuer, "client_id": CLIENT, "client_secret_file": str(secret), **more}
-    with served(folder / "hive", settings=parse_settings({"access": {"oidc": oidc}}), clock=clock) as hive:
-        yield hive
+    return true_clock()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Generator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -13,13 +13,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from api_browser import Answer, Browser
 from api_passkeys import events
+from api_provider import hive_with, true_clock
 
 from melipona.access.logout_token import EVENT
 from melipona.access.throttle import PER_ADDRESS
 from melipona.clock import ManualClock
-from melipona.settings import parse_settings
 from melipona.testing.oidc_provider import CLIENT, OidcProvider
-from melipona.testing.oidc_provider import SECRET as CLIENT_SECRET
 from melipona.testing.served import ServedHive, served
 
 Json = dict[str, Any]
@@ -34,23 +33,13 @@ ANA = "248289761001"
 
 
 @pytest.fixture
-def provider() -> Generator[OidcProvider]:
-    with OidcProvider() as provider:
-        yield provider
-
-
-@pytest.fixture
 def clock() -> ManualClock:
-    return ManualClock(datetime.fromtimestamp(time.time(), UTC))
+    return true_clock()
 
 
 @pytest.fixture
 def hive(tmp_path: Path, provider: OidcProvider, clock: ManualClock) -> Generator[ServedHive]:
-    secret = tmp_path / "secret"
-    secret.write_text(CLIENT_SECRET)
-    secret.chmod(0o600)
-    oidc = {"issuer": provider.issuer, "client_id": CLIENT, "client_secret_file": str(secret)}
-    with served(tmp_path / "hive", settings=parse_settings({"access": {"oidc": oidc}}), clock=clock) as hive:
+    with hive_with(tmp_path, provider, clock) as hive:
         hive.client.post("/people/owner/identities", {"subject": ANA})
         yield hive
 

@@ -7,10 +7,9 @@ One table of all routes that demand it, compared with the API's document, so tha
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,14 +17,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from api_browser import Answer, Browser
 from api_passkeys import add, ask, confirm, device, events
+from api_provider import hive_with, true_clock
 
 from melipona.api.openapi import document
 from melipona.clock import ManualClock
-from melipona.settings import parse_settings
 from melipona.testing.authenticator import Authenticator
-from melipona.testing.oidc_provider import CLIENT, OidcProvider
-from melipona.testing.oidc_provider import SECRET as CLIENT_SECRET
-from melipona.testing.served import ServedHive, served
+from melipona.testing.oidc_provider import OidcProvider
+from melipona.testing.served import ServedHive
 
 Json = dict[str, Any]
 API = "/api/v1"
@@ -64,25 +62,14 @@ CASES = [
 
 
 @pytest.fixture
-def provider() -> Generator[OidcProvider]:
-    with OidcProvider() as provider:
-        yield provider
-
-
-@pytest.fixture
 def clock() -> ManualClock:
-    """It stands at the true time, which the provider's tokens are about."""
-    return ManualClock(datetime.fromtimestamp(time.time(), UTC))
+    return true_clock()
 
 
 @pytest.fixture
 def hive(tmp_path: Path, provider: OidcProvider, clock: ManualClock) -> Generator[ServedHive]:
     """A hive with a provider, and with Mara, who has an account."""
-    secret = tmp_path / "secret"
-    secret.write_text(CLIENT_SECRET)
-    secret.chmod(0o600)
-    oidc = {"issuer": provider.issuer, "client_id": CLIENT, "client_secret_file": str(secret), "label": "Example login"}
-    with served(tmp_path / "hive", settings=parse_settings({"access": {"oidc": oidc}}), clock=clock) as hive:
+    with hive_with(tmp_path, provider, clock, label="Example login") as hive:
         hive.client.post("/people", {"name": "mara", "role": "viewer"})
         hive.client.post("/people/mara/identities", {"subject": "of-mara"})
         yield hive
