@@ -131,6 +131,8 @@ class FoldingClient:
         with self._news:
             settled = self._news.wait_for(self._has_compared, within)
             if settled and self._folded is not None:
+                if self._last > shown["event"]:  # something happened since that look; now no event is taken meanwhile
+                    shown = self._client.get("/state")
                 self._shown = shown
                 self._compare()
                 settled = self._news.wait_for(self._has_compared, within)
